@@ -1,0 +1,130 @@
+// Slots with generations. Owned by one worker. Everything that outlives a call (epoll, timers,
+// peers) holds a `SlotID`; after a slot is freed its old ids resolve to nothing, so an event that
+// arrives late misses instead of hitting the slot's next tenant.
+
+/// Names a slot of a `Slab` for as long as its tenant lives.
+public struct SlotID: Sendable, Hashable {
+  public var index: UInt32
+  public var generation: UInt32
+
+  @inlinable public init(index: UInt32, generation: UInt32) {
+    self.index = index
+    self.generation = generation
+  }
+  /// Both halves in 64 bits, as epoll carries them.
+  @inlinable public init(packed: UInt64) {
+    index = UInt32(truncatingIfNeeded: packed)
+    generation = UInt32(truncatingIfNeeded: packed >> 32)
+  }
+  @inlinable public var packed: UInt64 { UInt64(generation) << 32 | UInt64(index) }
+}
+
+/// Slots of `Element`, mutated in place, at most `capacity` at a time. Grows by chunks that never
+/// move, and costs 8 bytes per slot over the element.
+@safe
+public struct Slab<Element: ~Copyable>: ~Copyable {
+  @usableFromInline static var chunkSlots: Int { 256 }
+
+  @usableFromInline
+  struct Slot: ~Copyable {
+    @usableFromInline var element: Element?
+    /// Odd while taken, so that a free slot never matches an id that was handed out.
+    @usableFromInline var generation: UInt32
+    @usableFromInline var nextFree: UInt32
+    @usableFromInline init() {
+      element = nil
+      generation = 0
+      nextFree = .max
+    }
+  }
+
+  @usableFromInline var chunks: [UnsafeMutablePointer<Slot>] = unsafe []
+  @usableFromInline var firstFree: UInt32 = .max
+  @usableFromInline var slotsMade = 0
+  public let capacity: Int
+  public private(set) var count = 0
+
+  public init(capacity: Int) {
+    self.capacity = min(max(capacity, 0), Int(UInt32.max) - 1)
+  }
+
+  deinit {
+    for index in 0..<slotsMade { unsafe slot(index).pointee.element = nil }
+    for unsafe chunk in unsafe chunks {
+      unsafe chunk.deinitialize(count: Self.chunkSlots)
+      unsafe chunk.deallocate()
+    }
+  }
+
+  // Safety: callers pass an index below `slotsMade`; chunks are allocated whole and never move.
+  @inlinable @unsafe
+  func slot(_ index: Int) -> UnsafeMutablePointer<Slot> {
+    unsafe chunks[index / Self.chunkSlots] + index % Self.chunkSlots
+  }
+
+  @inlinable
+  public func contains(_ id: SlotID) -> Bool {
+    let index = Int(id.index)
+    guard index < slotsMade, id.generation & 1 == 1 else { return false }
+    return unsafe slot(index).pointee.generation == id.generation
+  }
+
+  /// Nil when all `capacity` slots are taken; the element is dropped then.
+  public mutating func insert(_ element: consuming Element) -> SlotID? {
+    guard count < capacity else { return nil }
+    let index = takeFreeIndex()
+    let pointer = unsafe slot(index)
+    unsafe pointer.pointee.generation &+= 1
+    unsafe pointer.pointee.element = consume element
+    count += 1
+    return SlotID(index: UInt32(index), generation: unsafe pointer.pointee.generation)
+  }
+
+  private mutating func takeFreeIndex() -> Int {
+    if firstFree != .max {
+      let index = Int(firstFree)
+      firstFree = unsafe slot(index).pointee.nextFree
+      return index
+    }
+    if unsafe slotsMade == chunks.count * Self.chunkSlots {
+      let chunk = UnsafeMutablePointer<Slot>.allocate(capacity: Self.chunkSlots)
+      for offset in 0..<Self.chunkSlots { unsafe (chunk + offset).initialize(to: Slot()) }
+      unsafe chunks.append(chunk)
+    }
+    slotsMade += 1
+    return slotsMade - 1
+  }
+
+  /// Frees the slot and returns its tenant; nil for an id that is no longer current.
+  public mutating func remove(_ id: SlotID) -> Element? {
+    guard contains(id) else { return nil }
+    let pointer = unsafe slot(Int(id.index))
+    unsafe pointer.pointee.generation &+= 1
+    unsafe pointer.pointee.nextFree = firstFree
+    firstFree = id.index
+    count -= 1
+    return unsafe pointer.pointee.element.take()
+  }
+
+  /// The tenant of a current id. Check `contains` first: a stale id here is a fault of ours.
+  @inlinable
+  public subscript(_ id: SlotID) -> Element {
+    _read {
+      invariant(contains(id), "slab access by a stale id")
+      yield unsafe slot(Int(id.index)).pointee.element!
+    }
+    _modify {
+      invariant(contains(id), "slab access by a stale id")
+      yield unsafe &slot(Int(id.index)).pointee.element!
+    }
+  }
+
+  /// The id of the tenant at `index`, for walks over all slots (drain, shutdown).
+  public func id(at index: Int) -> SlotID? {
+    guard index >= 0, index < slotsMade else { return nil }
+    let generation = unsafe slot(index).pointee.generation
+    return generation & 1 == 1 ? SlotID(index: UInt32(index), generation: generation) : nil
+  }
+  /// One more than the highest index ever used.
+  public var indexLimit: Int { slotsMade }
+}

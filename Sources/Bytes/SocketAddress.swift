@@ -1,0 +1,1 @@
+public enum SocketAddress: Sendable, Hashable { case unix(String) }

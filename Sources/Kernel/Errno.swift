@@ -1,0 +1,1 @@
+public enum Errno: Sendable, Equatable { case other(Int32) }
