@@ -50,7 +50,7 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
 
   deinit {
     for index in 0..<slotsMade { unsafe slot(index).pointee.element = nil }
-    for unsafe chunk in unsafe chunks {
+    for unsafechunk in unsafe chunks {
       unsafe chunk.deinitialize(count: Self.chunkSlots)
       unsafe chunk.deallocate()
     }
@@ -111,10 +111,13 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   public subscript(_ id: SlotID) -> Element {
     _read {
       invariant(contains(id), "slab access by a stale id")
+      // A taken slot has a tenant: insert and remove change both together.
+      // swift-format-ignore: NeverForceUnwrap
       yield unsafe slot(Int(id.index)).pointee.element!
     }
     _modify {
       invariant(contains(id), "slab access by a stale id")
+      // swift-format-ignore: NeverForceUnwrap
       yield unsafe &slot(Int(id.index)).pointee.element!
     }
   }
