@@ -50,9 +50,9 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
 
   deinit {
     for index in 0..<slotsMade { unsafe slot(index).pointee.element = nil }
-    for unsafechunk in unsafe chunks {
-      unsafe chunk.deinitialize(count: Self.chunkSlots)
-      unsafe chunk.deallocate()
+    for index in unsafe 0..<chunks.count {
+      unsafe chunks[index].deinitialize(count: Self.chunkSlots)
+      unsafe chunks[index].deallocate()
     }
   }
 
