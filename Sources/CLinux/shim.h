@@ -2,10 +2,40 @@
 // Linux calls that Swift's Glibc overlay does not import, or imports awkwardly.
 // No _GNU_SOURCE here: defined in one module only, it makes the modules disagree about fd_set.
 #include <errno.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+// Declared by <sys/socket.h> and <sched.h> under _GNU_SOURCE only.
+static inline int linux_accept4(int listener, struct sockaddr *address, socklen_t *length) {
+  return (int)syscall(SYS_accept4, listener, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+// Returns how many bytes of `mask` were written, or -1.
+static inline long linux_sched_getaffinity(void *mask, size_t size) {
+  return syscall(SYS_sched_getaffinity, 0, size, mask);
+}
+
+// Variadic in C.
+static inline int linux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name); }
+
+// SIG_IGN is a cast that Swift cannot read.
+static inline int linux_ignore_signal(int number) {
+  return signal(number, SIG_IGN) == SIG_ERR ? -1 : 0;
+}
+
+// An enumeration in glibc's headers, whose type differs between C and C++.
+static inline int linux_stream_socket(int family) {
+  return socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}

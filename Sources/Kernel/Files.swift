@@ -1,0 +1,135 @@
+// Files and standard streams, for start and for the log thread. Everything here may block; no
+// worker calls it.
+
+import CLinux
+import Glibc
+
+public enum FileFailure: Error, Sendable, Equatable {
+  case tooLarge
+  case isDirectory
+  case failed(Errno)
+}
+
+extension FileFailure: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .tooLarge: "file too large"
+    case .isDirectory: "is a directory"
+    case .failed(let errno): errno.description
+    }
+  }
+}
+
+public enum Files {
+  /// The whole content of a file of at most `maxBytes`.
+  public static func read(_ path: String, maxBytes: Int) throws(FileFailure) -> [UInt8] {
+    // A NUL would cut the path short and open another file.
+    guard !path.utf8.contains(0) else { throw .failed(.notFound) }
+    // Safety: the path is NUL-terminated for the call.
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
+    guard descriptor >= 0 else { throw .failed(Errno(errno)) }
+    defer { close(descriptor) }
+    var content: [UInt8] = []
+    while true {
+      let step = try readStep(descriptor, into: &content)
+      if step == 0 { return content }
+      if content.count > maxBytes { throw .tooLarge }
+    }
+  }
+
+  private static func readStep(
+    _ descriptor: CInt, into content: inout [UInt8]
+  ) throws(FileFailure) -> Int {
+    var code: CInt = 0
+    let chunk = 16 << 10
+    let more = unsafe [UInt8](unsafeUninitializedCapacity: chunk) { room, count in
+      // Safety: read writes at most `chunk` bytes, and says how many.
+      let result = unsafe Glibc.read(descriptor, room.baseAddress, chunk)
+      if result < 0 { code = errno }
+      count = max(result, 0)
+    }
+    switch code {
+    case 0: break
+    case EINTR: return try readStep(descriptor, into: &content)
+    case EISDIR: throw .isDirectory
+    default: throw .failed(Errno(code))
+    }
+    content.append(contentsOf: more)
+    return more.count
+  }
+
+  /// The names in a directory, sorted by bytes, without `.` and `..`.
+  public static func list(_ path: String) throws(FileFailure) -> [String] {
+    // Safety: the stream is closed below and used in between only; an entry and its name are valid
+    // until the next readdir.
+    guard !path.utf8.contains(0), let stream = unsafe opendir(path) else {
+      throw .failed(path.utf8.contains(0) ? .notFound : Errno(errno))
+    }
+    defer { unsafe closedir(stream) }
+    var names: [String] = []
+    while let entry = unsafe readdir(stream) {
+      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) {
+        unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name != ".", name != ".." { names.append(name) }
+    }
+    return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+  }
+
+  /// Writes all of `bytes`, however long the reader takes. Returns why it could not.
+  public static func write(_ bytes: Span<UInt8>, to descriptor: Descriptor) -> Errno? {
+    var written = 0
+    while written < bytes.count {
+      let rest = bytes.extracting(written..<bytes.count)
+      // Safety: write reads the bytes of the span, which outlives the call.
+      let count = unsafe rest.withUnsafeBufferPointer {
+        unsafe Glibc.write(descriptor.number, $0.baseAddress, $0.count)
+      }
+      if count >= 0 {
+        written += count
+        continue
+      }
+      switch errno {
+      case EINTR: continue
+      case EAGAIN: waitUntilWritable(descriptor)
+      case let code: return Errno(code)
+      }
+    }
+    return nil
+  }
+
+  /// Another process may have made the pipe we were given non-blocking.
+  private static func waitUntilWritable(_ descriptor: Descriptor) {
+    var pending = pollfd(fd: descriptor.number, events: Int16(POLLOUT), revents: 0)
+    // Safety: poll reads and writes one pollfd.
+    _ = unsafe poll(&pending, 1, -1)
+  }
+}
+
+public enum StandardStreams {
+  public static var output: Descriptor { Descriptor(1) }
+  public static var error: Descriptor { Descriptor(2) }
+
+  /// Opens /dev/null on those of 0, 1 and 2 that are closed: otherwise the first sockets would get
+  /// these numbers, and log lines would go to a peer. To be called before anything is opened.
+  public static func ensureOpen() {
+    // open takes the lowest free number.
+    while true {
+      // Safety: the path is a literal.
+      let number = unsafe open("/dev/null", O_RDWR)
+      if number > 2 { _ = close(number) }
+      if number > 2 || number < 0 { return }
+    }
+  }
+
+  public static func isTerminal(_ descriptor: Descriptor) -> Bool { isatty(descriptor.number) == 1 }
+}
+
+public enum Environment {
+  /// The value of a variable, nil when it is not set. Nothing in this process sets variables.
+  public static func value(_ name: String) -> String? {
+    // Safety: getenv returns a NUL-terminated string that lives as long as nobody calls setenv.
+    guard let value = unsafe getenv(name) else { return nil }
+    return unsafe String(cString: value)
+  }
+}

@@ -1,0 +1,25 @@
+// Wakes a worker from another thread: an eventfd that the worker watches with its sockets.
+
+import CLinux
+import Glibc
+
+/// One worker's wake-up. The worker empties it with `Kernel.drainWakeups`; its owner closes it when
+/// no thread can call `wake` any more.
+public struct Wakeup: Sendable {
+  public let descriptor: Descriptor
+
+  public init() throws(Errno) {
+    let number = eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK))
+    guard number >= 0 else { throw Errno(errno) }
+    descriptor = Descriptor(number)
+  }
+
+  /// Makes the descriptor readable. From any thread; never blocks.
+  public func wake() {
+    var one: UInt64 = 1
+    // Safety: an eventfd reads 8 bytes. EAGAIN means that a wake-up is pending already.
+    while unsafe write(descriptor.number, &one, MemoryLayout<UInt64>.size) < 0, errno == EINTR {}
+  }
+
+  public func close() { _ = Glibc.close(descriptor.number) }
+}
