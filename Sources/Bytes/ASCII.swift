@@ -1,0 +1,102 @@
+// ASCII as the text protocols use it: byte classes, comparison without case, decimal and hex. Works
+// on bytes and spans; no String is made on the way, and nothing here knows a locale.
+
+/// Predicates and conversions on single bytes and short runs of them.
+public enum ASCII {
+  // One bit per byte value below 128: RFC 9110 section 5.6.2, tchar.
+  @usableFromInline static var tokenBitsLow: UInt64 { 0x03ff_6cfa_0000_0000 }
+  @usableFromInline static var tokenBitsHigh: UInt64 { 0x57ff_ffff_c7ff_fffe }
+
+  /// A byte of a token: method, field name, protocol name (RFC 9110 section 5.6.2).
+  @inlinable public static func isTokenByte(_ byte: UInt8) -> Bool {
+    let bits = byte < 64 ? tokenBitsLow : byte < 128 ? tokenBitsHigh : 0
+    return bits >> UInt64(byte & 63) & 1 == 1
+  }
+
+  /// A byte that may stand in a field value: HTAB, SP, VCHAR and obs-text (RFC 9110 section 5.5).
+  @inlinable public static func isFieldValueByte(_ byte: UInt8) -> Bool {
+    byte >= 0x20 ? byte != 0x7f : byte == 0x09
+  }
+
+  @inlinable public static func isDigit(_ byte: UInt8) -> Bool { byte &- 0x30 < 10 }
+  @inlinable public static func isLetter(_ byte: UInt8) -> Bool { (byte | 0x20) &- 0x61 < 26 }
+  @inlinable public static func isUpperCase(_ byte: UInt8) -> Bool { byte &- 0x41 < 26 }
+  @inlinable public static func isLowerCase(_ byte: UInt8) -> Bool { byte &- 0x61 < 26 }
+  /// SP or HTAB, the optional whitespace of RFC 9110 section 5.6.3.
+  @inlinable public static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+
+  @inlinable public static func lowercased(_ byte: UInt8) -> UInt8 {
+    isUpperCase(byte) ? byte | 0x20 : byte
+  }
+
+  /// The value of a hexadecimal digit of either case.
+  @inlinable public static func hexValue(_ byte: UInt8) -> UInt8? {
+    if isDigit(byte) { return byte &- 0x30 }
+    let letter = (byte | 0x20) &- 0x61
+    return letter < 6 ? letter &+ 10 : nil
+  }
+
+  /// Whether all bytes are those of `text`, byte for byte.
+  public static func equals(_ bytes: Span<UInt8>, _ text: StaticString) -> Bool {
+    guard bytes.count == text.utf8CodeUnitCount else { return false }
+    // Safety: `index` stays below the literal's length, which equals the span's.
+    for index in 0..<bytes.count where unsafe bytes[index] != text.utf8Start[index] {
+      return false
+    }
+    return true
+  }
+
+  /// The same without regard to the case of letters. `text` has to be in lower case.
+  public static func equalsIgnoringCase(_ bytes: Span<UInt8>, _ text: StaticString) -> Bool {
+    guard bytes.count == text.utf8CodeUnitCount else { return false }
+    // Safety: `index` stays below the literal's length, which equals the span's.
+    for index in 0..<bytes.count where unsafe lowercased(bytes[index]) != text.utf8Start[index] {
+      return false
+    }
+    return true
+  }
+
+  /// `bytes` without the blanks at both ends, as a range of indices of `bytes` within `range`.
+  public static func trimmed(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Range<Int> {
+    var start = range.lowerBound
+    var end = range.upperBound
+    while start < end, isBlank(bytes[start]) { start += 1 }
+    while end > start, isBlank(bytes[end - 1]) { end -= 1 }
+    return start..<end
+  }
+
+  /// A number of 1 to 19 decimal digits and nothing else; 19 digits always fit 64 bits.
+  public static func decimal(_ bytes: Span<UInt8>) -> UInt64? {
+    guard !bytes.isEmpty, bytes.count <= 19 else { return nil }
+    var value: UInt64 = 0
+    for index in 0..<bytes.count {
+      guard isDigit(bytes[index]) else { return nil }
+      value = value * 10 + UInt64(bytes[index] &- 0x30)
+    }
+    return value
+  }
+
+  /// A port as URIs write it: 1 to 65535, no sign and no leading zero.
+  public static func port(_ bytes: Span<UInt8>) -> UInt16? {
+    guard bytes.count <= 5, let value = decimal(bytes), bytes[0] != 0x30 else { return nil }
+    return UInt16(exactly: value)
+  }
+
+  /// Appends `value` in decimal digits.
+  public static func appendDecimal(_ value: UInt64, to text: inout [UInt8]) {
+    var divisor: UInt64 = 1
+    while value / divisor >= 10 { divisor *= 10 }
+    while divisor > 0 {
+      text.append(0x30 + UInt8(value / divisor % 10))
+      divisor /= 10
+    }
+  }
+
+  /// Appends the literal's bytes.
+  public static func append(_ literal: StaticString, to text: inout [UInt8]) {
+    // Safety: the buffer is the literal's own storage, which lives as long as the process.
+    unsafe text.append(
+      contentsOf: UnsafeBufferPointer(
+        start: literal.utf8Start, count: literal.utf8CodeUnitCount))
+  }
+}

@@ -1,0 +1,108 @@
+// Lines and fields of a head, for requests and responses alike. The bytes belong to the caller, who
+// presents the same head again, longer, until it is complete; the scanner remembers how far it got,
+// so that a head arriving byte by byte costs no more than one arriving whole.
+
+import Bytes
+
+/// Limits of one head. A line is counted without its CRLF.
+public struct HeadLimits: Sendable {
+  public var headBytesMax: Int
+  public var fieldsMax: Int
+  public var lineBytesMax: Int
+
+  public init(headBytesMax: Int, fieldsMax: Int, lineBytesMax: Int) {
+    self.headBytesMax = headBytesMax
+    self.fieldsMax = fieldsMax
+    self.lineBytesMax = lineBytesMax
+  }
+}
+
+/// What became of the bytes presented.
+public enum Parsed<Value> {
+  /// All of them belong to a head that is not complete.
+  case needMore
+  /// The head is the first `consumed` bytes.
+  case done(Value, consumed: Int)
+}
+
+extension Parsed: Sendable where Value: Sendable {}
+
+/// One field line. Ranges are offsets into the bytes of its head.
+public struct Field: Sendable, Equatable {
+  public let name: Range<Int>
+  /// Without the blanks around it; may be empty.
+  public let value: Range<Int>
+  public let known: KnownField
+}
+
+struct HeadScanner: Sendable {
+  enum LineKind { case requestLine, statusLine, field }
+
+  private let limits: HeadLimits
+  /// Everything before it has been examined.
+  private(set) var position = 0
+  private var lineStart = 0
+  private(set) var fields: [Field] = []
+
+  init(limits: HeadLimits) { self.limits = limits }
+
+  /// The next complete line without its CRLF, or nil when there is none yet. Bytes that may not
+  /// stand where they do are reported before the line is complete.
+  mutating func nextLine(
+    _ bytes: Span<UInt8>, _ kind: LineKind
+  ) throws(HTTPViolation) -> Range<Int>? {
+    while position < bytes.count {
+      let byte = bytes[position]
+      guard position < limits.headBytesMax else { throw .headTooLarge }
+      if byte == UInt8(ascii: "\r") {
+        guard position + 1 < bytes.count else { return nil }
+        guard bytes[position + 1] == UInt8(ascii: "\n") else { throw .bareLineEnd }
+        guard position + 1 < limits.headBytesMax else { throw .headTooLarge }
+        let line = lineStart..<position
+        position += 2
+        lineStart = position
+        return line
+      }
+      try check(byte, kind)
+      position += 1
+    }
+    return nil
+  }
+
+  private func check(_ byte: UInt8, _ kind: LineKind) throws(HTTPViolation) {
+    if byte == UInt8(ascii: "\n") { throw .bareLineEnd }
+    let isAllowed =
+      kind == .requestLine ? byte >= 0x20 && byte < 0x7f : ASCII.isFieldValueByte(byte)
+    if !isAllowed { throw .forbiddenByte }
+    if kind == .field, position == lineStart, ASCII.isBlank(byte) { throw .obsoleteFold }
+    if position - lineStart >= limits.lineBytesMax {
+      throw kind == .requestLine ? .requestLineTooLong : .lineTooLong
+    }
+  }
+
+  /// Reads a field line and keeps it.
+  mutating func takeField(
+    _ bytes: Span<UInt8>, _ line: Range<Int>
+  ) throws(HTTPViolation) -> Field {
+    guard fields.count < limits.fieldsMax else { throw .tooManyFields }
+    var colon = line.lowerBound
+    while colon < line.upperBound, ASCII.isTokenByte(bytes[colon]) { colon += 1 }
+    guard colon > line.lowerBound, colon < line.upperBound, bytes[colon] == UInt8(ascii: ":")
+    else { throw .malformedFieldName }
+    let name = line.lowerBound..<colon
+    let field = Field(
+      name: name, value: ASCII.trimmed(bytes, (colon + 1)..<line.upperBound),
+      known: KnownField(name: bytes.extracting(name)))
+    if fields.isEmpty { fields.reserveCapacity(16) }
+    fields.append(field)
+    return field
+  }
+}
+
+/// A copy of the first `count` bytes.
+func copyBytes(_ bytes: Span<UInt8>, _ count: Int) -> [UInt8] {
+  let head = bytes.extracting(0..<count)
+  return [UInt8](capacity: count + 1) { target in
+    for index in 0..<count { target.append(head[index]) }
+  }
+}

@@ -1,0 +1,124 @@
+// Writes heads. The last line of defence against response splitting: whatever was checked before, no
+// byte that could end a line gets into a name, a value or a start line.
+
+import Bytes
+
+/// Builds one head in `bytes`. A start line, then fields, then `end()`.
+public struct HeadWriter: Sendable {
+  public private(set) var bytes: [UInt8] = []
+
+  public init(reserving capacity: Int = 1024) {
+    bytes.reserveCapacity(capacity)
+  }
+
+  /// `GET path[?query] HTTP/1.1`. False, and nothing written, when a byte is not VCHAR.
+  public mutating func requestLine(
+    _ method: StaticString, path: Span<UInt8>, query: Span<UInt8>?
+  ) -> Bool {
+    guard !path.isEmpty, Self.isVisible(path) else { return false }
+    if let query, !Self.isVisible(query) { return false }
+    ASCII.append(method, to: &bytes)
+    bytes.append(UInt8(ascii: " "))
+    append(path)
+    if let query {
+      bytes.append(UInt8(ascii: "?"))
+      append(query)
+    }
+    ASCII.append(" HTTP/1.1\r\n", to: &bytes)
+    return true
+  }
+
+  /// `HTTP/1.1 status reason`. The status has three digits; the reason is a literal of ours.
+  public mutating func statusLine(_ status: Int, _ reason: StaticString) {
+    invariant(status >= 100 && status <= 999, "a status has three digits")
+    ASCII.append("HTTP/1.1 ", to: &bytes)
+    ASCII.appendDecimal(UInt64(status), to: &bytes)
+    bytes.append(UInt8(ascii: " "))
+    ASCII.append(reason, to: &bytes)
+    endLine()
+  }
+
+  /// The same with a reason that a backend chose; false when it cannot be written.
+  public mutating func statusLine(_ status: Int, _ reason: Span<UInt8>) -> Bool {
+    guard status >= 100, status <= 999, Self.isValue(reason) else { return false }
+    ASCII.append("HTTP/1.1 ", to: &bytes)
+    ASCII.appendDecimal(UInt64(status), to: &bytes)
+    bytes.append(UInt8(ascii: " "))
+    append(reason)
+    endLine()
+    return true
+  }
+
+  /// A field line. False, and nothing written, when the name is no token or the value holds a
+  /// control byte other than HTAB.
+  @discardableResult
+  public mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
+    guard Self.isName(name), Self.isValue(value) else { return false }
+    append(name)
+    endField(value)
+    return true
+  }
+
+  @discardableResult
+  public mutating func field(_ name: StaticString, _ value: Span<UInt8>) -> Bool {
+    guard Self.isValue(value) else { return false }
+    ASCII.append(name, to: &bytes)
+    endField(value)
+    return true
+  }
+
+  @discardableResult
+  public mutating func field(_ name: StaticString, _ value: String) -> Bool {
+    field(name, Array(value.utf8).span)
+  }
+
+  @discardableResult
+  public mutating func field(_ name: String, _ value: String) -> Bool {
+    field(Array(name.utf8).span, Array(value.utf8).span)
+  }
+
+  /// For values of ours, which hold no line ends.
+  public mutating func field(_ name: StaticString, literal value: StaticString) {
+    ASCII.append(name, to: &bytes)
+    ASCII.append(": ", to: &bytes)
+    ASCII.append(value, to: &bytes)
+    endLine()
+  }
+
+  public mutating func field(_ name: StaticString, decimal value: UInt64) {
+    ASCII.append(name, to: &bytes)
+    ASCII.append(": ", to: &bytes)
+    ASCII.appendDecimal(value, to: &bytes)
+    endLine()
+  }
+
+  /// The empty line after the fields.
+  public mutating func end() { endLine() }
+
+  private mutating func endField(_ value: Span<UInt8>) {
+    ASCII.append(": ", to: &bytes)
+    append(value)
+    endLine()
+  }
+
+  private mutating func endLine() { ASCII.append("\r\n", to: &bytes) }
+
+  private mutating func append(_ span: Span<UInt8>) {
+    for index in 0..<span.count { bytes.append(span[index]) }
+  }
+
+  private static func isName(_ name: Span<UInt8>) -> Bool {
+    for index in 0..<name.count where !ASCII.isTokenByte(name[index]) { return false }
+    return !name.isEmpty
+  }
+
+  private static func isValue(_ value: Span<UInt8>) -> Bool {
+    for index in 0..<value.count where !ASCII.isFieldValueByte(value[index]) { return false }
+    return true
+  }
+
+  private static func isVisible(_ text: Span<UInt8>) -> Bool {
+    for index in 0..<text.count where text[index] <= 0x20 || text[index] >= 0x7f { return false }
+    return true
+  }
+}

@@ -1,0 +1,27 @@
+// A request head that has passed every check. It owns its bytes; routing, the handshake and the
+// forwarding read it and never have to doubt it.
+
+public import Bytes
+
+public struct RequestHead: MessageHead, Sendable {
+  public let bytes: [UInt8]
+  public let fields: [Field]
+  public let version: HTTPVersion
+  public let method: Range<Int>
+  /// The request target as it came, whatever its form.
+  public let target: Range<Int>
+  /// Never empty: starts with `/`, or is `*` for `OPTIONS *`. Verbatim, without the query; free of
+  /// dot segments, encoded slashes and backslashes. An absolute-form target without path gets one.
+  public let path: Range<Int>
+  /// What follows the first `?`; may be empty.
+  public let query: Range<Int>?
+  /// Of the Host field, or of an absolute-form target. Nil only in HTTP/1.0 without either.
+  public let host: Authority?
+  /// Never `untilClose`.
+  public let bodyFraming: BodyFraming.Length
+
+  public var isGET: Bool { equals(method, "GET") }
+
+  /// Whether bytes of a body follow the head.
+  public var hasBody: Bool { bodyFraming != .none && bodyFraming != .length(0) }
+}

@@ -1,0 +1,111 @@
+// From bytes to a request head (RFC 9112 sections 2 to 6), strictly: whatever another reader might
+// take differently is refused, because a request that is smuggled is always one that two readers
+// take differently. No I/O, no routing; the caller stores the bytes.
+
+import Bytes
+
+public struct RequestParser: Sendable {
+  private let limits: HeadLimits
+  private var scanner: HeadScanner
+  private var line: RequestLine?
+  private var framing = FramingFields()
+  private var host: Authority?
+
+  public init(limits: HeadLimits) {
+    self.limits = limits
+    scanner = HeadScanner(limits: limits)
+  }
+
+  /// `bytes` is everything received of this head: after `needMore` the same bytes again and more.
+  /// After `done` the parser is ready for the next head; after a violation it must not be used.
+  public mutating func parse(
+    _ bytes: Span<UInt8>
+  ) throws(HTTPViolation) -> Parsed<RequestHead> {
+    while let range = try scanner.nextLine(bytes, line == nil ? .requestLine : .field) {
+      if let line {
+        if range.isEmpty { return .done(try finish(bytes, line), consumed: takeEnd()) }
+        try takeField(bytes, range, line)
+      } else if !(range.isEmpty && range.lowerBound == 0) {
+        // One empty line before the request line is forgiven (RFC 9112 section 2.2).
+        line = try RequestLine(bytes, range)
+      }
+    }
+    return .needMore
+  }
+
+  private mutating func takeField(
+    _ bytes: Span<UInt8>, _ range: Range<Int>, _ line: RequestLine
+  ) throws(HTTPViolation) {
+    let field = try scanner.takeField(bytes, range)
+    try framing.note(field, bytes, line.version)
+    guard field.known == .host else { return }
+    guard host == nil else { throw .duplicateHost }
+    guard let authority = Authority(parsing: bytes.extracting(field.value)) else {
+      throw .malformedHost
+    }
+    guard line.target.agrees(with: authority) else { throw .targetHostMismatch }
+    host = authority
+  }
+
+  private func finish(
+    _ bytes: Span<UInt8>, _ line: RequestLine
+  ) throws(HTTPViolation) -> RequestHead {
+    if host == nil, line.version == .http11 { throw .missingHost }
+    let bodyFraming = try framing.requestLength()
+    var copy = copyBytes(bytes, scanner.position)
+    if line.target.path == nil {
+      // RFC 9112 section 3.2.4: an empty path is `*` for OPTIONS, `/` otherwise.
+      let isServerWide = line.isOPTIONS && line.target.query == nil
+      copy.append(isServerWide ? UInt8(ascii: "*") : UInt8(ascii: "/"))
+    }
+    return RequestHead(
+      bytes: copy, fields: scanner.fields, version: line.version, method: line.method,
+      target: line.targetRange, path: line.target.path ?? (copy.count - 1)..<copy.count,
+      query: line.target.query, host: host ?? line.target.authority, bodyFraming: bodyFraming)
+  }
+
+  /// Returns the head's length and starts over.
+  private mutating func takeEnd() -> Int {
+    let end = scanner.position
+    self = RequestParser(limits: limits)
+    return end
+  }
+}
+
+/// `method SP request-target SP HTTP-version` (RFC 9112 section 3).
+private struct RequestLine: Sendable {
+  let method: Range<Int>
+  let targetRange: Range<Int>
+  let target: RequestTarget
+  let version: HTTPVersion
+  let isOPTIONS: Bool
+
+  init(_ bytes: Span<UInt8>, _ line: Range<Int>) throws(HTTPViolation) {
+    let space = UInt8(ascii: " ")
+    var first = line.lowerBound
+    while first < line.upperBound, bytes[first] != space { first += 1 }
+    var last = line.upperBound - 1
+    while last > first, bytes[last] != space { last -= 1 }
+    guard first > line.lowerBound, last > first + 1, last < line.upperBound - 1 else {
+      throw .malformedRequestLine
+    }
+    for index in (first + 1)..<last where bytes[index] == space { throw .malformedRequestLine }
+    method = line.lowerBound..<first
+    targetRange = (first + 1)..<last
+    let name = bytes.extracting(method)
+    isOPTIONS = ASCII.equals(name, "OPTIONS")
+    try Self.check(method: name)
+    version = try HTTPVersion(parsing: bytes.extracting((last + 1)..<line.upperBound))
+    if ASCII.equals(name, "CONNECT") || ASCII.equals(name, "TRACE") { throw .methodNotAllowed }
+    target = try RequestTarget(bytes, targetRange, allowsAsterisk: isOPTIONS)
+  }
+
+  private static func check(method: Span<UInt8>) throws(HTTPViolation) {
+    for index in 0..<method.count {
+      let byte = method[index]
+      guard ASCII.isTokenByte(byte), !ASCII.isLowerCase(byte) else { throw .malformedMethod }
+    }
+    // The first line of an HTTP/2 connection preface (RFC 9113 section 3.4).
+    if ASCII.equals(method, "PRI") { throw .malformedVersion }
+  }
+}

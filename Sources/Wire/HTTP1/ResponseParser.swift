@@ -1,0 +1,84 @@
+// From bytes to the head of a backend's response (RFC 9112 sections 4 to 6), as strict as the request
+// side: a backend may be old or hostile as well. Whatever is wrong, the client gets a 502.
+
+import Bytes
+
+public struct ResponseHead: MessageHead, Sendable {
+  public let bytes: [UInt8]
+  public let fields: [Field]
+  public let version: HTTPVersion
+  /// 100 to 599.
+  public let status: Int
+  /// May be empty.
+  public let reason: Range<Int>
+  /// The body when the request was not HEAD. `none` for 1xx, 204 and 304.
+  public let bodyFraming: BodyFraming.Length
+
+  /// 1xx other than 101: another head follows.
+  public var isInterim: Bool { status < 200 && status != 101 }
+}
+
+/// Parses one head per call of `parse` that returns `done`; the caller loops over interim ones.
+public struct ResponseParser: Sendable {
+  private let limits: HeadLimits
+  private var scanner: HeadScanner
+  private var line: StatusLine?
+  private var framing = FramingFields()
+
+  public init(limits: HeadLimits) {
+    self.limits = limits
+    scanner = HeadScanner(limits: limits)
+  }
+
+  /// `bytes` is everything received of this head: after `needMore` the same bytes again and more.
+  /// After `done` the parser is ready for the next head; after a violation it must not be used.
+  public mutating func parse(
+    _ bytes: Span<UInt8>
+  ) throws(HTTPViolation) -> Parsed<ResponseHead> {
+    while let range = try scanner.nextLine(bytes, line == nil ? .statusLine : .field) {
+      guard let line else {
+        line = try StatusLine(bytes, range)
+        continue
+      }
+      if range.isEmpty { return .done(try finish(bytes, line), consumed: takeEnd()) }
+      let field = try scanner.takeField(bytes, range)
+      try framing.note(field, bytes, line.version)
+    }
+    return .needMore
+  }
+
+  private func finish(
+    _ bytes: Span<UInt8>, _ line: StatusLine
+  ) throws(HTTPViolation) -> ResponseHead {
+    ResponseHead(
+      bytes: copyBytes(bytes, scanner.position), fields: scanner.fields, version: line.version,
+      status: line.status, reason: line.reason,
+      bodyFraming: try framing.responseLength(status: line.status))
+  }
+
+  /// Returns the head's length and starts over.
+  private mutating func takeEnd() -> Int {
+    let end = scanner.position
+    self = ResponseParser(limits: limits)
+    return end
+  }
+}
+
+/// `HTTP-version SP status-code SP [reason-phrase]` (RFC 9112 section 4). The second SP may be missing
+/// when the reason is: servers leave it out, and nothing else can be meant.
+private struct StatusLine: Sendable {
+  let version: HTTPVersion
+  let status: Int
+  let reason: Range<Int>
+
+  init(_ bytes: Span<UInt8>, _ line: Range<Int>) throws(HTTPViolation) {
+    let text = bytes.extracting(line)
+    guard text.count >= 12, text[8] == UInt8(ascii: " ") else { throw .malformedStatusLine }
+    version = try HTTPVersion(parsing: text.extracting(0..<8))
+    guard let code = ASCII.decimal(text.extracting(9..<12)), code >= 100, code < 600,
+      text.count == 12 || text[12] == UInt8(ascii: " ")
+    else { throw .malformedStatusLine }
+    status = Int(code)
+    reason = min(line.lowerBound + 13, line.upperBound)..<line.upperBound
+  }
+}
