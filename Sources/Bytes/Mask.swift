@@ -13,23 +13,9 @@ public enum Mask {
   }
 
   /// Masks or unmasks `bytes` in place.
-  @_noLocks
   public static func apply(_ key: UInt32, phase: Int = 0, to bytes: inout MutableSpan<UInt8>) {
-    // Safety: the buffer is the span's own, and every access below is within its count.
-    unsafe bytes.withUnsafeMutableBytes { raw in
-      let count = raw.count
-      let word = eightOctets(of: key, phase: phase)
-      var index = 0
-      while count &- index >= 8 {
-        let masked = unsafe raw.loadUnaligned(fromByteOffset: index, as: UInt64.self) ^ word
-        unsafe raw.storeBytes(of: masked, toByteOffset: index, as: UInt64.self)
-        index &+= 8
-      }
-      while index < count {
-        unsafe raw[index] ^= octet(key, at: phase &+ index)
-        index &+= 1
-      }
-    }
+    // Safety: the buffer is the span's own, lent for the call.
+    unsafe bytes.withUnsafeMutableBytes { unsafe apply(key, phase: phase, to: $0) }
   }
 
   /// Appends a masked (or unmasked) copy of `bytes` to `buffer`.
@@ -37,11 +23,11 @@ public enum Mask {
     _ bytes: Span<UInt8>, key: UInt32, phase: Int = 0, to buffer: inout [UInt8]
   ) {
     let start = buffer.count
-    // Safety: the pointer is used for this one copy.
+    // Safety: both pointers are used within their closures; `start` is at most the new count.
     unsafe bytes.withUnsafeBufferPointer { unsafe buffer.append(contentsOf: $0) }
-    var all = buffer.mutableSpan
-    var added = all.extracting(start...)
-    apply(key, phase: phase, to: &added)
+    unsafe buffer.withUnsafeMutableBytes { all in
+      unsafe apply(key, phase: phase, to: UnsafeMutableRawBufferPointer(rebasing: all[start...]))
+    }
   }
 
   /// Appends a masked (or unmasked) copy of `bytes` to `buffer`.
@@ -50,12 +36,28 @@ public enum Mask {
   ) {
     let count = bytes.count
     buffer.reserve(count)
-    // Safety: `reserve` has made room for all of `bytes`, and the copy is of exactly that length.
+    // Safety: `reserve` has made room for all of `bytes`, and `target` is of exactly that length.
     _ = unsafe buffer.appendUnsafe(limit: count) { target in
       unsafe bytes.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
-      var added = unsafe target.bindMemory(to: UInt8.self).mutableSpan
-      apply(key, phase: phase, to: &added)
+      unsafe apply(key, phase: phase, to: target)
       return count
+    }
+  }
+
+  // Safety: every access is within `raw`, whose memory is initialised.
+  @_noLocks @unsafe
+  private static func apply(_ key: UInt32, phase: Int, to raw: UnsafeMutableRawBufferPointer) {
+    let count = raw.count
+    let word = eightOctets(of: key, phase: phase)
+    var index = 0
+    while count &- index >= 8 {
+      let masked = unsafe raw.loadUnaligned(fromByteOffset: index, as: UInt64.self) ^ word
+      unsafe raw.storeBytes(of: masked, toByteOffset: index, as: UInt64.self)
+      index &+= 8
+    }
+    while index < count {
+      unsafe raw[index] ^= octet(key, at: phase &+ index)
+      index &+= 1
     }
   }
 

@@ -38,17 +38,12 @@ public struct ControlFrame: Sendable, Equatable {
     return ControlPayload(unmasking: reason, key: maskKey << 16 | maskKey >> 16)
   }
 
-  /// Checks a Close and takes its code. The one-octet payload was refused with the header.
-  mutating func readClose(in bytes: Span<UInt8>) -> WebSocketViolation? {
-    guard opcode == .close, payloadCount >= 2 else { return nil }
-    let high = bytes[payloadStart] ^ Mask.octet(maskKey, at: 0)
-    let low = bytes[payloadStart &+ 1] ^ Mask.octet(maskKey, at: 1)
-    let code = UInt16(high) << 8 | UInt16(low)
-    guard CloseCode.maySend(code) else { return .closeCodeInvalid }
-    let isText = closeReason(in: bytes).withSpan { UTF8Validator.isValid($0) }
-    guard isText else { return .closeReasonNotUTF8 }
-    closeCode = code
-    return nil
+  /// Checks a Close and takes its code.
+  mutating func readClose(in bytes: Span<UInt8>) throws(WebSocketViolation) {
+    guard opcode == .close else { return }
+    closeCode = try payload(in: bytes).withSpan { (octets) throws(WebSocketViolation) in
+      try CloseCode.read(octets)
+    }
   }
 }
 
@@ -66,19 +61,9 @@ public struct ControlPayload: Sendable {
   }
 
   /// Lends the octets. The span ends with `body`.
-  public func withSpan<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
-    body(octets.span.extracting(0..<count))
-  }
-}
-
-/// Status codes of Close frames (RFC 6455, section 7.4, and the IANA registry).
-public enum CloseCode {
-  /// False for the codes that never stand in a frame: below 1000, 1004-1006, and 1015-2999.
-  @inlinable
-  public static func maySend(_ code: UInt16) -> Bool {
-    switch code {
-    case 0..<1000, 1004...1006, 1015...2999: false
-    default: true
-    }
+  public func withSpan<Result, Failure: Error>(
+    _ body: (Span<UInt8>) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    try body(octets.span.extracting(0..<count))
   }
 }

@@ -106,7 +106,11 @@ public struct FrameScanner: Sendable {
     var frame = ControlFrame(
       opcode: header.opcode, start: at, payloadStart: payloadStart, end: end,
       maskKey: rules.maskKey(of: header, in: bytes, at: at))
-    if let violation = frame.readClose(in: bytes) { return .violation(violation, at: at) }
+    do {
+      try frame.readClose(in: bytes)
+    } catch {
+      return .violation(error, at: at)
+    }
     return .control(frame)
   }
 }
