@@ -98,7 +98,7 @@ final class ContextBuilder {
     let memory = MemoryFile(source.keyPEM)
     // Safety: the callback keeps OpenSSL from asking for a passphrase on the terminal.
     guard let key = unsafe PEM_read_bio_PrivateKey(memory.bio, nil, noPassphrase, nil) else {
-      throw .library("cannot read the key", certificate: source.name)
+      throw .library("no readable key, or one with a passphrase", certificate: source.name)
     }
     defer { unsafe EVP_PKEY_free(key) }
     guard unsafe SSL_CTX_use_PrivateKey(handle, key) == 1,

@@ -30,7 +30,7 @@ public final class TLSContext: @unchecked Sendable {
   }
 
   // Safety: each handle came from SSL_CTX_new with one reference, which is ours.
-  deinit { for unsafehandle in unsafe handles { unsafe SSL_CTX_free(handle) } }
+  deinit { unsafe handles.forEach { unsafe SSL_CTX_free($0) } }
 
   /// The context that a new session starts with.
   var primary: OpaquePointer? { unsafe handles.first }
@@ -76,7 +76,8 @@ public final class TLSContext: @unchecked Sendable {
   // and every session holds a reference to its context.
   private func installServerCallbacks() {
     let me = unsafe Unmanaged.passUnretained(self).toOpaque()
-    for unsafehandle in unsafe handles {
+    for index in unsafe handles.indices {
+      let handle = unsafe handles[index]
       unsafe bascule_ssl_ctx_set_servername_callback(handle, serverNameAcknowledged)
       if unsafe handles.count > 1 {
         unsafe SSL_CTX_set_client_hello_cb(handle, clientHelloSeen, me)

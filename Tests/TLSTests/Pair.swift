@@ -95,7 +95,7 @@ final class End {
     return file.contents()
   }
 
-  private static func take(_ buffer: SharedBuffer) -> [UInt8] {
+  static func take(_ buffer: SharedBuffer) -> [UInt8] {
     var bytes: [UInt8] = []
     buffer.withSpan { span in
       bytes.reserveCapacity(span.count)
@@ -113,6 +113,11 @@ final class Pair {
   init(server: TLSContext, client: TLSContext, name: String) throws {
     self.server = try End(server: server)
     self.client = try End(client: client, name: name)
+  }
+
+  init(server: TLSContext, resuming ticket: Ticket, client: TLSContext, name: String) throws {
+    self.server = try End(server: server)
+    self.client = try End(resuming: ticket, client, name: name)
   }
 
   /// Carries bytes to and fro until both ends are silent.

@@ -120,14 +120,9 @@ struct TransferTests {
     let setting = try Setting(tls12Only: tls12Only)
     let first = try setting.joined()
     let ticket = try #require(Ticket(of: first.client))
-    let second = try setting.pair()
-    // The client has said hello already; a new one is made with the ticket.
-    let client = try End(resuming: ticket, setting.client, name: "a.example")
-    second.server.receive(client.takeOutput())
-    for _ in 0..<4 {
-      client.receive(second.server.takeOutput())
-      second.server.receive(client.takeOutput())
-    }
+    let second = try Pair(
+      server: setting.server, resuming: ticket, client: setting.client, name: "a.example")
+    second.exchange()
     #expect(second.server.isEstablished)
     #expect(second.server.isResumed)
   }
