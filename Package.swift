@@ -36,6 +36,10 @@ let package = Package(
       name: "bascule", dependencies: ["Gateway", "Configuration", "Kernel", "TLS", "Telemetry"],
       swiftSettings: strict),
 
+    .executableTarget(
+      name: "bascule-load", dependencies: ["Bytes", "Kernel", "TLS"],
+      path: "Tests/Benchmarks/Load", swiftSettings: strict),
+
     .target(
       name: "Support", dependencies: ["Bytes", "Kernel"], path: "Tests/Support",
       swiftSettings: relaxed),

@@ -1,1 +1,33 @@
-// placeholder, replaced by the module's first commit
+// The immutable result of loading a configuration, shared by all workers. Everything in it has been
+// validated; nobody below the loader asks again. It names files (certificates, keys) but opens none.
+public import Bytes
+
+/// One validated configuration. Workers hold one strong reference each and never change it.
+public final class Snapshot: Sendable {
+  /// Worker threads; nil: as many as the cores this process may use.
+  public let workers: Int?
+  /// Peers whose `X-Forwarded-*` fields count.
+  public let trustedProxies: [AddressBlock]
+  public let listeners: [ListenerSettings]
+  public let upstreams: [UpstreamSettings]
+  /// In the order of the file, which is the last tie-breaker of routing.
+  public let routes: [RouteSettings]
+  public let log: LogSettings
+  public let limits: Limits
+  public let timeouts: Timeouts
+
+  public init(
+    workers: Int? = nil, trustedProxies: [AddressBlock] = [], listeners: [ListenerSettings] = [],
+    upstreams: [UpstreamSettings] = [], routes: [RouteSettings] = [],
+    log: LogSettings = LogSettings(), limits: Limits = Limits(), timeouts: Timeouts = Timeouts()
+  ) {
+    self.workers = workers
+    self.trustedProxies = trustedProxies
+    self.listeners = listeners
+    self.upstreams = upstreams
+    self.routes = routes
+    self.log = log
+    self.limits = limits
+    self.timeouts = timeouts
+  }
+}

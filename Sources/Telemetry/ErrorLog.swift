@@ -1,0 +1,119 @@
+// The error log: what happens to the gateway itself. Owned by one worker (or the supervisor). To add
+// an event: a case and its row. An event writes at most one line a minute; what it kept to itself
+// is counted and told with its next line, so that an attack cannot fill a disk through the log.
+
+public import Bytes
+
+public enum LogLevel: UInt8, Sendable, CaseIterable, Comparable {
+  case debug, info, warn, error
+
+  public var word: StaticString {
+    switch self {
+    case .debug: "debug"
+    case .info: "info"
+    case .warn: "warn"
+    case .error: "error"
+    }
+  }
+  public static func < (a: LogLevel, b: LogLevel) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// A call site that logs.
+public enum LogEvent: UInt8, Sendable, CaseIterable {
+  case started, listening, draining, stopped, signalIgnored, note
+  case acceptFailed, connectionsFull, tlsFailed
+  case originRefused, originReported
+  case connectFailed, backendAnswerBroken, backendTLSFailed, resolveFailed
+  case logDropped, gatewayFault
+
+  /// `limited`: at most one line a minute. Life-cycle events always write.
+  public var row: (level: LogLevel, limited: Bool, message: StaticString) {
+    switch self {
+    case .started: (.info, false, "started")
+    case .listening: (.info, false, "listening")
+    case .draining: (.info, false, "draining")
+    case .stopped: (.info, false, "stopped")
+    case .signalIgnored: (.warn, false, "signal ignored")
+    case .note: (.info, false, "note")
+    case .acceptFailed: (.error, true, "cannot accept connections")
+    case .connectionsFull: (.warn, true, "connection limit reached")
+    case .tlsFailed: (.info, true, "TLS with a client failed")
+    case .originRefused: (.warn, true, "origin refused")
+    case .originReported: (.warn, true, "origin would be refused (report_only)")
+    case .connectFailed: (.warn, true, "cannot connect to a backend")
+    case .backendAnswerBroken: (.warn, true, "a backend's answer is broken")
+    case .backendTLSFailed: (.warn, true, "TLS with a backend failed")
+    case .resolveFailed: (.warn, true, "cannot resolve a name")
+    case .logDropped: (.warn, true, "log lines dropped")
+    case .gatewayFault: (.error, true, "fault of the gateway")
+    }
+  }
+}
+
+/// Writes a thread's error lines to the ring.
+public struct ErrorLog {
+  static var window: TimeSpan { .seconds(60) }
+
+  private struct Site {
+    var mutedUntil = MonotonicTime(nanoseconds: .min)
+    var suppressed: UInt64 = 0
+  }
+
+  private let ring: LogRing
+  private let metrics: WorkerMetrics
+  private let level: LogLevel
+  private var line = LineBuilder()
+  private var sites = Array(repeating: Site(), count: LogEvent.allCases.count)
+
+  /// Events below `level` are not written and not counted.
+  public init(ring: LogRing, metrics: WorkerMetrics, level: LogLevel) {
+    self.ring = ring
+    self.metrics = metrics
+    self.level = level
+  }
+
+  /// `fields` adds what is known beside the event. `wall`: nanoseconds since 1970.
+  public mutating func write(
+    _ event: LogEvent, now: MonotonicTime, wall: Int64,
+    _ fields: (inout LineBuilder) -> Void = { _ in }
+  ) {
+    let row = event.row
+    guard row.level >= level else { return }
+    let site = Int(event.rawValue)
+    if row.limited {
+      guard now >= sites[site].mutedUntil else {
+        sites[site].suppressed += 1
+        return
+      }
+      sites[site].mutedUntil = now + Self.window
+    }
+    write(row.level, row.message, suppressed: sites[site].suppressed, wall: wall, fields)
+    sites[site].suppressed = 0
+  }
+
+  /// Tells what was suppressed in minutes that are over. To be called about once a minute.
+  public mutating func reportSuppressed(now: MonotonicTime, wall: Int64) {
+    for event in LogEvent.allCases {
+      let site = Int(event.rawValue)
+      guard sites[site].suppressed > 0, now >= sites[site].mutedUntil else { continue }
+      write(event.row.level, event.row.message, suppressed: sites[site].suppressed, wall: wall) {
+        _ in
+      }
+      sites[site].suppressed = 0
+    }
+  }
+
+  private mutating func write(
+    _ level: LogLevel, _ message: StaticString, suppressed: UInt64, wall: Int64,
+    _ fields: (inout LineBuilder) -> Void
+  ) {
+    line.begin()
+    line.field("time", wall: wall)
+    line.field("level", word: level.word)
+    line.field("message", word: message)
+    fields(&line)
+    if suppressed > 0 { line.field("suppressed", suppressed) }
+    line.end()
+    metrics.add(ring.append(line.bytes.span) ? .logLinesWritten : .logLinesDropped)
+  }
+}

@@ -1,0 +1,86 @@
+import Telemetry
+import Testing
+
+@testable import Gateway
+
+/// A row of the behaviour page, section 8: status, Close to the client, Close to the backend.
+private struct Expected {
+  var faults: [Fault]
+  var status: UInt16?
+  var toClient: UInt16?
+  var toBackend: UInt16?
+}
+
+private let page: [Expected] = [
+  Expected(faults: [.malformedRequest, .malformedHandshake], status: 400),
+  Expected(faults: [.noRoute], status: 404),
+  Expected(faults: [.originRefused], status: 403),
+  Expected(faults: [.methodNotAllowed], status: 405),
+  Expected(faults: [.headTooSlow], status: 408),
+  Expected(faults: [.lineTooLong], status: 414),
+  Expected(faults: [.headTooLarge], status: 431),
+  Expected(faults: [.httpVersion], status: 505),
+  Expected(faults: [.notImplemented], status: 501),
+  Expected(faults: [.webSocketVersion, .upgradeRequired], status: 426),
+  Expected(faults: [.noEndpoint, .connectFailed, .limitReached, .refusingWork], status: 503),
+  Expected(faults: [.backendTLSFailed], status: 503, toClient: 1014),
+  Expected(faults: [.backendSilent], status: 504),
+  Expected(faults: [.backendAnswerBroken], status: 502),
+  Expected(faults: [.clientProtocolError], toClient: 1002, toBackend: 1001),
+  Expected(faults: [.clientMessageTooBig], toClient: 1009, toBackend: 1001),
+  Expected(faults: [.clientBadUTF8], toClient: 1007, toBackend: 1001),
+  Expected(faults: [.clientPingRate], toClient: 1008, toBackend: 1001),
+  Expected(faults: [.backendProtocolError], toClient: 1014, toBackend: 1002),
+  Expected(faults: [.backendMessageTooBig], toClient: 1014, toBackend: 1009),
+  Expected(faults: [.backendBadUTF8], toClient: 1014, toBackend: 1007),
+  Expected(faults: [.clientVanished, .clientTimedOut, .clientWriteStalled], toBackend: 1001),
+  Expected(faults: [.backendVanished], status: 502, toClient: 1014),
+  Expected(faults: [.backendTimedOut], toClient: 1014),
+  Expected(faults: [.backendWriteStalled], status: 504, toClient: 1014),
+  Expected(faults: [.clientCloseTimedOut, .backendCloseTimedOut, .tunnelIdle]),
+  Expected(faults: [.clientTLSFailed, .clientTLSTooSlow]),
+  Expected(faults: [.drain], toClient: 1001, toBackend: 1001),
+  Expected(faults: [.gatewayFault], status: 500, toClient: 1011, toBackend: 1011),
+]
+
+@Suite("The fault table")
+struct FaultTests {
+  @Test("every reason has the status and close codes of the behaviour page")
+  func table() {
+    for row in page {
+      for fault in row.faults {
+        #expect(fault.status == row.status, "\(fault)")
+        #expect(fault.closeToClient == row.toClient, "\(fault)")
+        #expect(fault.closeToBackend == row.toBackend, "\(fault)")
+      }
+    }
+    let covered = page.flatMap(\.faults)
+    #expect(covered.count == Fault.allCases.count)
+    #expect(Set(covered) == Set(Fault.allCases))
+  }
+
+  @Test("words are unique and fit a log field")
+  func words() {
+    let words = Fault.allCases.map { $0.word.description }
+    #expect(Set(words).count == words.count)
+    #expect(
+      words.allSatisfy { $0.allSatisfy { ("a"..."z").contains($0) || "_0123456789".contains($0) } })
+  }
+
+  @Test("no close code is one that may not be sent")
+  func codes() {
+    for fault in Fault.allCases {
+      for code in [fault.closeToClient, fault.closeToBackend].compactMap({ $0 }) {
+        #expect([1001, 1002, 1007, 1008, 1009, 1011, 1014].contains(code))
+      }
+    }
+  }
+
+  @Test("nobody who is gone is owed a Close")
+  func gone() {
+    for fault in Fault.allCases {
+      if fault.closedBy == .client { #expect(fault.closeToClient == nil, "\(fault)") }
+      if fault.closedBy == .backend { #expect(fault.closeToBackend == nil, "\(fault)") }
+    }
+  }
+}

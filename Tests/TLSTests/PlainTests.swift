@@ -1,0 +1,112 @@
+import Bytes
+import Foundation
+import Testing
+
+@testable import TLS
+
+@Suite("Digests and lists")
+struct PlainTests {
+  @Test("SHA-1 and base64 make the accept value of RFC 6455 section 1.3")
+  func acceptValue() {
+    let text = Array("dGhlIHNhbXBsZSBub25jZQ==258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8)
+    let digest = Digest.sha1(text.span)
+    #expect(digest.count == 20)
+    #expect(Digest.base64(digest.span) == Array("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".utf8))
+    let none: [UInt8] = []
+    #expect(Digest.sha1(none.span).prefix(4) == [0xda, 0x39, 0xa3, 0xee])
+  }
+
+  @Test("base64 of any length comes back as it was")
+  func base64RoundTrip() {
+    for count in 0...70 {
+      let bytes = pattern(count)
+      let text = Digest.base64(bytes.span)
+      #expect(text.count == (count + 2) / 3 * 4)
+      #expect(Digest.base64Decode(text.span) == bytes)
+    }
+  }
+
+  @Test(
+    "base64 that is not spelt exactly is refused",
+    arguments: [
+      "AAA", "AA=A", "A===", "====", "=AAA", "AAAA=", "AB==", "AAB=", " AAAA", "AAA ", "AAA\n",
+      "AAAA\r\n\r\n", "AA-_", "AAAA====", "AA\0=",
+    ])
+  func base64Refused(text: String) {
+    let bytes = Array(text.utf8)
+    #expect(Digest.base64Decode(bytes.span) == nil)
+  }
+
+  @Test("the run-time version is OpenSSL's own words")
+  func version() { #expect(OpenSSLVersion.runtime.hasPrefix("OpenSSL 3.")) }
+
+  @Test("a protocol list that lies about its lengths gives nothing, and is read within bounds")
+  func protocolList() {
+    let list = ProtocolList(["h2", "", "http/1.1"])
+    #expect(list.wire == [2] + "h2".utf8 + [8] + "http/1.1".utf8)
+    let offered = list.wire
+    #expect(list.choose(from: offered.span) == 1..<3)
+    for count in 0..<offered.count {
+      let cut = Array(offered[..<count].reversed()) + [255]
+      #expect(list.choose(from: cut.span) == nil)
+    }
+  }
+
+  @Test("a server_name extension is taken whole or not at all")
+  func serverNameExtension() {
+    let name = Array("a.example".utf8)
+    let body: [UInt8] = [0, 12, 0, 0, 9] + name
+    #expect(ServerNames.hostName(inExtension: body.span) == "a.example")
+    for count in 0..<body.count {
+      let cut = Array(body[..<count])
+      #expect(ServerNames.hostName(inExtension: cut.span) == nil)
+    }
+    for offset in 0..<5 {
+      var wrong = body
+      wrong[offset] ^= 1
+      #expect(ServerNames.hostName(inExtension: wrong.span) == nil)
+    }
+    var zero = body
+    zero[7] = 0
+    #expect(ServerNames.hostName(inExtension: zero.span) == nil)
+  }
+
+  @Test("an idle server session costs little memory")
+  func idleMemory() throws {
+    let setting = try Setting()
+    let buffers = (SharedBuffer(capacity: 65_536), SharedBuffer(capacity: 65_536))
+    var sessions: [Idle] = []
+    for _ in 0..<100 { sessions.append(try Idle(setting, buffers)) }
+    let before = try residentBytes()
+    for _ in 0..<1_000 { sessions.append(try Idle(setting, buffers)) }
+    let bytes = (try residentBytes() - before) / 1_000
+    // For reading, not for judging: other tests run meanwhile.
+    print(
+      "TLS: \(bytes) bytes per idle session, of which \(MemoryLayout<TLSSession>.size) in the slot")
+    #expect(sessions.allSatisfy { $0.isEstablished })
+  }
+
+  /// A server's session after its handshake, without buffers of its own.
+  private final class Idle {
+    private var session: TLSSession
+    init(_ setting: Setting, _ buffers: (plaintext: SharedBuffer, output: SharedBuffer)) throws {
+      guard let made = TLSSession(server: setting.server) else { throw End.Unmade() }
+      session = made
+      let client = try End(client: setting.client, name: "a.example")
+      for _ in 0..<3 {
+        let bytes = client.takeOutput()
+        _ = session.receive(
+          bytes.span, now: MonotonicTime(nanoseconds: 0), plaintext: buffers.plaintext,
+          output: buffers.output)
+        client.receive(End.take(buffers.output))
+      }
+    }
+    var isEstablished: Bool { session.isEstablished }
+  }
+
+  private func residentBytes() throws -> Int {
+    let text = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
+    let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) }
+    return try #require(pages) * 4096
+  }
+}
