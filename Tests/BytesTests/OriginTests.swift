@@ -217,6 +217,8 @@ struct OriginPolicyTests {
     #expect(check(policy(any: true)) == .allowed)
     #expect(check(policy(any: true), "null") == .allowed)
     #expect(check(policy(any: true), "https://evil.example") == .allowed)
+    #expect(check(policy(any: true), "no origin at all") == .allowed)
+    #expect(check(policy(any: true), "https://a", "https://b") == .allowed)
   }
 
   @Test("prints patterns as a configuration would write them")

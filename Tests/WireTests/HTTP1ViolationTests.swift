@@ -13,6 +13,18 @@ struct HTTP1ViolationTests {
     }
   }
 
+  @Test("every violation is the verdict of a vector, apart from the limits, which are tested alone")
+  func coverage() {
+    let files = HTTP1RequestTests.files + ["response.txt", "chunked.txt"]
+    let verdicts = Set(files.flatMap(Vector.load).map(\.verdict))
+    let limits: [HTTPViolation] = [
+      .requestLineTooLong, .lineTooLong, .headTooLarge, .tooManyFields, .trailersTooLarge,
+    ]
+    for violation in HTTPViolation.allCases where !limits.contains(violation) {
+      #expect(verdicts.contains(violation.verdict))
+    }
+  }
+
   @Test("every known field is found by its name in any case", arguments: KnownField.allCases)
   func names(_ field: KnownField) {
     let name = "\(field.name)"

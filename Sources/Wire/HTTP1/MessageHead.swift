@@ -4,7 +4,7 @@
 import Bytes
 
 public protocol MessageHead {
-  /// The head as it came, its last CRLF included.
+  /// The head as it came, its last CRLF included. Whatever may stand behind that is no part of it.
   var bytes: [UInt8] { get }
   /// In the order they came.
   var fields: [Field] { get }

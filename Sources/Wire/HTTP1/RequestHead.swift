@@ -11,7 +11,8 @@ public struct RequestHead: MessageHead, Sendable {
   /// The request target as it came, whatever its form.
   public let target: Range<Int>
   /// Never empty: starts with `/`, or is `*` for `OPTIONS *`. Verbatim, without the query; free of
-  /// dot segments, encoded slashes and backslashes. An absolute-form target without path gets one.
+  /// dot segments, encoded slashes and backslashes. An absolute-form target without path gets one,
+  /// which lies behind the head in `bytes`.
   public let path: Range<Int>
   /// What follows the first `?`; may be empty.
   public let query: Range<Int>?
