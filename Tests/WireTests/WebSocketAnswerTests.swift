@@ -32,7 +32,7 @@ struct WebSocketAnswerTests {
     return try Handshake.validateAnswer(head, expectedAccept: expected.span, offer: offer)
   }
 
-  @Test("makes the accept value of RFC 6455, section 1.3")
+  @Test("makes the accept value from the key and the GUID of RFC 6455, section 1.3")
   func acceptValue() {
     let key = Array(WebSocketHandshakeTests.key.utf8)
     var hashed: [UInt8] = []
@@ -163,6 +163,45 @@ struct WebSocketAnswerTests {
     let head = try Self.response(more: answered.map { "Sec-WebSocket-Extensions: \($0)" })
     #expect(throws: AnswerViolation.extensionNotOffered) {
       try Self.validate(head, extensions: offered)
+    }
+  }
+
+  @Test("a client of ours and a server of ours come to an agreement")
+  func bothSides() throws {
+    var offer = try WebSocketHandshakeTests.offer([
+      "Sec-WebSocket-Protocol: a, b",
+      "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+    ])
+    var request = HeadWriter()
+    let target = Array("/ws".utf8)
+    let isWritten = request.requestLine("GET", path: target.span, query: nil)
+    #expect(isWritten)
+    request.field("Host", "a.example")
+    Handshake.appendRequestFields(key: offer.key.span, offer: offer, to: &request)
+    request.end()
+    let limits = HeadLimits(headBytesMax: 4096, fieldsMax: 20, lineBytesMax: 1024)
+    var requests = RequestParser(limits: limits)
+    guard case .done(let asked, _) = try requests.parse(request.bytes.span) else {
+      throw WebSocketHandshakeTests.Incomplete()
+    }
+    #expect(Handshake.classify(asked) == .webSocket(offer))
+
+    let agreement = HandshakeAgreement(
+      subprotocol: offer.subprotocols[1], deflate: DeflateParameters())
+    let accept = Array(Self.accept.utf8)
+    var answer = HeadWriter()
+    answer.statusLine(101, "Switching Protocols")
+    Handshake.appendAnswerFields(accept: accept.span, agreement: agreement, to: &answer)
+    answer.end()
+    var responses = ResponseParser(limits: limits)
+    guard case .done(let answered, _) = try responses.parse(answer.bytes.span) else {
+      throw WebSocketHandshakeTests.Incomplete()
+    }
+    let agreed = try Handshake.validateAnswer(answered, expectedAccept: accept.span, offer: offer)
+    #expect(agreed == agreement)
+    offer.deflate = []
+    #expect(throws: AnswerViolation.extensionNotOffered) {
+      try Handshake.validateAnswer(answered, expectedAccept: accept.span, offer: offer)
     }
   }
 

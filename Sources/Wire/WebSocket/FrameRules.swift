@@ -28,62 +28,37 @@ struct FrameRules {
   /// ever in empty frames.
   static var continuationCostMin: UInt64 { 64 }
 
-  enum Reading {
-    case incomplete
-    case header(FrameHeader)
-    case violation(WebSocketViolation)
-  }
-
   init(expectsMask: Bool, allowsRSV1: Bool, messageBytesMax: UInt64) {
     self.expectsMask = expectsMask
     self.allowsRSV1 = allowsRSV1
     self.messageBytesMax = messageBytesMax
   }
 
-  /// Reads the header that begins at `at`. Changes nothing: the same header may be read again.
+  /// Reads the header that begins at `at`; nil when it is not complete and legal so far. Changes
+  /// nothing: the same header may be read again.
   @_noLocks @inline(always)
-  func read(_ bytes: Span<UInt8>, at: Int) -> Reading {
+  func read(_ bytes: Span<UInt8>, at: Int) throws(WebSocketViolation) -> FrameHeader? {
     let available = bytes.count &- at
-    guard available >= 1 else { return .incomplete }
+    guard available >= 1 else { return nil }
     let first = bytes[at]
-    guard let opcode = Opcode.of(first: first) else {
-      return .violation(first & 0x70 == 0 ? .reservedOpcode : .reservedBits)
-    }
-    if let violation = violation(ofFirst: first, opcode) { return .violation(violation) }
-
-    guard available >= 2 else { return .incomplete }
+    let opcode = try opcode(ofFirst: first)
+    guard available >= 2 else { return nil }
     let second = bytes[at &+ 1]
-    guard (second & 0x80 != 0) == expectsMask else {
-      return .violation(expectsMask ? .notMasked : .masked)
-    }
-    var payloadCount = UInt64(second & 0x7F)
-    var headerCount = expectsMask ? 6 : 2
+    guard (second & 0x80 != 0) == expectsMask else { throw expectsMask ? .notMasked : .masked }
+
+    var header = FrameHeader(
+      opcode: opcode, isFinal: first & 0x80 != 0, headerCount: expectsMask ? 6 : 2,
+      payloadCount: UInt64(second & 0x7F))
     if opcode.isControl {
-      guard payloadCount <= 125 else { return .violation(.controlTooLong) }
-      if case .close = opcode, payloadCount == 1 { return .violation(.closePayloadTooShort) }
+      guard header.payloadCount <= 125 else { throw .controlTooLong }
+      if case .close = opcode, header.payloadCount == 1 { throw .closePayloadTooShort }
     } else {
-      if payloadCount == 126 {
-        guard available >= 4 else { return .incomplete }
-        payloadCount = UInt64(bytes[at &+ 2]) << 8 | UInt64(bytes[at &+ 3])
-        guard payloadCount >= 126 else { return .violation(.lengthNotMinimal) }
-        headerCount &+= 2
-      } else if payloadCount == 127 {
-        guard available >= 3 else { return .incomplete }
-        guard bytes[at &+ 2] & 0x80 == 0 else { return .violation(.lengthTooLong) }
-        guard available >= 10 else { return .incomplete }
-        payloadCount = Self.number(in: bytes, at: at &+ 2, count: 8)
-        guard payloadCount > 0xFFFF else { return .violation(.lengthNotMinimal) }
-        headerCount &+= 8
-      }
-      guard cost(opcode, payloadCount) <= messageBytesMax &- messageBytes else {
-        return .violation(.messageTooBig)
+      guard try readExtendedLength(bytes, at: at, into: &header) else { return nil }
+      guard cost(opcode, header.payloadCount) <= messageBytesMax &- messageBytes else {
+        throw .messageTooBig
       }
     }
-    guard available >= headerCount else { return .incomplete }
-    return .header(
-      FrameHeader(
-        opcode: opcode, isFinal: first & 0x80 != 0, headerCount: headerCount,
-        payloadCount: payloadCount))
+    return available >= header.headerCount ? header : nil
   }
 
   /// Takes a header of a data frame that `read` returned: the message goes on, or ends with it.
@@ -103,20 +78,48 @@ struct FrameRules {
   }
 
   @_noLocks @inline(always)
-  private func violation(ofFirst first: UInt8, _ opcode: Opcode) -> WebSocketViolation? {
+  private func opcode(ofFirst first: UInt8) throws(WebSocketViolation) -> Opcode {
     let reserved = first & 0x70
+    guard let opcode = Opcode.of(first: first) else {
+      throw reserved == 0 ? .reservedOpcode : .reservedBits
+    }
     switch opcode {
     case .continuation:
-      guard reserved == 0 else { return .reservedBits }
-      return isInMessage ? nil : .unexpectedContinuation
+      guard reserved == 0 else { throw .reservedBits }
+      guard isInMessage else { throw .unexpectedContinuation }
     case .text, .binary:
       // RFC 7692, section 6: RSV1 stands on the first frame of a message only.
-      guard reserved == 0 || reserved == 0x40 && allowsRSV1 else { return .reservedBits }
-      return isInMessage ? .expectedContinuation : nil
+      guard reserved == 0 || reserved == 0x40 && allowsRSV1 else { throw .reservedBits }
+      guard !isInMessage else { throw .expectedContinuation }
     case .close, .ping, .pong:
-      guard reserved == 0 else { return .reservedBits }
-      return first & 0x80 == 0 ? .controlFragmented : nil
+      guard reserved == 0 else { throw .reservedBits }
+      guard first & 0x80 != 0 else { throw .controlFragmented }
     }
+    return opcode
+  }
+
+  /// Replaces a length of 126 or 127 by the number that follows it. False when that is incomplete.
+  @_noLocks @inline(always)
+  private func readExtendedLength(
+    _ bytes: Span<UInt8>, at: Int, into header: inout FrameHeader
+  ) throws(WebSocketViolation) -> Bool {
+    let available = bytes.count &- at
+    switch header.payloadCount {
+    case 126:
+      guard available >= 4 else { return false }
+      header.payloadCount = Self.number(in: bytes, at: at &+ 2, count: 2)
+      guard header.payloadCount >= 126 else { throw .lengthNotMinimal }
+      header.headerCount &+= 2
+    case 127:
+      guard available >= 3 else { return false }
+      guard bytes[at &+ 2] & 0x80 == 0 else { throw .lengthTooLong }
+      guard available >= 10 else { return false }
+      header.payloadCount = Self.number(in: bytes, at: at &+ 2, count: 8)
+      guard header.payloadCount > 0xFFFF else { throw .lengthNotMinimal }
+      header.headerCount &+= 8
+    default: break
+    }
+    return true
   }
 
   @_noLocks @inline(always)

@@ -55,40 +55,36 @@ public struct FrameScanner: Sendable {
   public mutating func scan(_ bytes: Span<UInt8>, from start: Int) -> ScanStep {
     invariant(start >= 0, "a scan begins before the bytes")
     invariant(start <= bytes.count, "a scan begins behind the bytes")
-    switch walk(bytes, from: start) {
-    case .needMore(let passable): return .needMore(passable: passable)
-    case .violation(let violation, let at): return .violation(violation, at: at)
-    case .control(let header, let at): return control(header, in: bytes, at: at)
-    }
-  }
-
-  private enum Stop {
-    case needMore(passable: Int)
-    case control(FrameHeader, at: Int)
-    case violation(WebSocketViolation, at: Int)
-  }
-
-  /// Passes data frames until the bytes end or something else comes.
-  @_noLocks
-  private mutating func walk(_ bytes: Span<UInt8>, from start: Int) -> Stop {
-    var at = start &+ skipPayload(bytes.count &- start)
-    while remaining == 0 {
-      switch rules.read(bytes, at: at) {
-      case .incomplete:
+    var at = start
+    do {
+      guard let header = try walk(bytes, at: &at) else { return .needMore(passable: at) }
+      guard let frame = try control(header, in: bytes, at: at) else {
         return .needMore(passable: at)
-      case .violation(let violation):
-        return .violation(violation, at: at)
-      case .header(let header):
-        if header.opcode.isControl { return .control(header, at: at) }
-        rules.enter(header)
-        if header.isFinal { finalFrames &+= 1 }
-        announcedBytes &+= header.payloadCount
-        remaining = header.payloadCount
-        at &+= header.headerCount
-        at &+= skipPayload(bytes.count &- at)
       }
+      return .control(frame)
+    } catch {
+      return .violation(error, at: at)
     }
-    return .needMore(passable: at)
+  }
+
+  /// Moves `at` over data frames, up to where the bytes end, a header is incomplete, or a control
+  /// frame begins, whose header it returns.
+  @_noLocks
+  private mutating func walk(
+    _ bytes: Span<UInt8>, at: inout Int
+  ) throws(WebSocketViolation) -> FrameHeader? {
+    at &+= skipPayload(bytes.count &- at)
+    while remaining == 0 {
+      guard let header = try rules.read(bytes, at: at) else { return nil }
+      if header.opcode.isControl { return header }
+      rules.enter(header)
+      if header.isFinal { finalFrames &+= 1 }
+      announcedBytes &+= header.payloadCount
+      remaining = header.payloadCount
+      at &+= header.headerCount
+      at &+= skipPayload(bytes.count &- at)
+    }
+    return nil
   }
 
   /// Returns how many of the `available` bytes belong to the current frame's payload.
@@ -99,18 +95,17 @@ public struct FrameScanner: Sendable {
     return Int(truncatingIfNeeded: count)
   }
 
-  private func control(_ header: FrameHeader, in bytes: Span<UInt8>, at: Int) -> ScanStep {
+  /// Nil when the frame is not complete.
+  private func control(
+    _ header: FrameHeader, in bytes: Span<UInt8>, at: Int
+  ) throws(WebSocketViolation) -> ControlFrame? {
     let payloadStart = at &+ header.headerCount
     let end = payloadStart &+ Int(truncatingIfNeeded: header.payloadCount)
-    guard end <= bytes.count else { return .needMore(passable: at) }
+    guard end <= bytes.count else { return nil }
     var frame = ControlFrame(
       opcode: header.opcode, start: at, payloadStart: payloadStart, end: end,
       maskKey: rules.maskKey(of: header, in: bytes, at: at))
-    do {
-      try frame.readClose(in: bytes)
-    } catch {
-      return .violation(error, at: at)
-    }
-    return .control(frame)
+    try frame.readClose(in: bytes)
+    return frame
   }
 }

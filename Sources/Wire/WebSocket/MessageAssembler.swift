@@ -104,12 +104,8 @@ public struct MessageAssembler: Sendable {
   }
 
   private func read(_ bytes: Span<UInt8>, at: Int) throws(WebSocketViolation) -> Frame? {
-    switch rules.read(bytes, at: at) {
-    case .incomplete: return nil
-    case .violation(let violation): throw violation
-    case .header(let header):
-      return Frame(header: header, maskKey: rules.maskKey(of: header, in: bytes, at: at))
-    }
+    guard let header = try rules.read(bytes, at: at) else { return nil }
+    return Frame(header: header, maskKey: rules.maskKey(of: header, in: bytes, at: at))
   }
 
   private mutating func begin(_ frame: Frame) -> Frame {
