@@ -48,7 +48,8 @@ let package = Package(
     .testTarget(
       name: "KernelTests", dependencies: ["Kernel", "Support"], swiftSettings: relaxed),
     .testTarget(
-      name: "WireTests", dependencies: ["Wire", "Support"], swiftSettings: relaxed),
+      name: "WireTests", dependencies: ["Wire", "Support"], exclude: ["Vectors"],
+      swiftSettings: relaxed),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "Support"], swiftSettings: relaxed),
     .testTarget(
       name: "ConfigurationTests", dependencies: ["Configuration", "Support"],

@@ -1,0 +1,26 @@
+import Bytes
+import Testing
+import Wire
+
+@Suite("HTTP/1 violations and field names")
+struct HTTP1ViolationTests {
+  @Test("every violation has a word of its own and an error status")
+  func words() {
+    let words = HTTPViolation.allCases.map { "\($0.word)" }
+    #expect(Set(words).count == words.count)
+    for violation in HTTPViolation.allCases {
+      #expect([400, 405, 414, 431, 501, 505].contains(violation.status))
+    }
+  }
+
+  @Test("every known field is found by its name in any case", arguments: KnownField.allCases)
+  func names(_ field: KnownField) {
+    let name = "\(field.name)"
+    func find(_ text: String) -> KnownField { KnownField(name: Array(text.utf8).span) }
+    #expect(find(name) == field)
+    #expect(find(name.uppercased()) == field)
+    #expect(find(name + "x") == .other)
+    #expect(find("q" + name.dropFirst()) == .other)
+    if name.contains("-") { #expect(find(name.replacing("-", with: "_")) == .other) }
+  }
+}
