@@ -92,6 +92,14 @@ public enum ASCII {
     }
   }
 
+  /// Appends the lowest `digits` hexadecimal digits of `value`, in lower case.
+  public static func appendHex(_ value: UInt64, digits: Int, to text: inout [UInt8]) {
+    for digit in stride(from: digits - 1, through: 0, by: -1) {
+      let nibble = UInt8(truncatingIfNeeded: value >> UInt64(4 * digit)) & 0xf
+      text.append(nibble < 10 ? 0x30 + nibble : 0x57 + nibble)
+    }
+  }
+
   /// Appends the literal's bytes.
   public static func append(_ literal: StaticString, to text: inout [UInt8]) {
     // Safety: the buffer is the literal's own storage, which lives as long as the process.

@@ -33,6 +33,12 @@ public struct HostPort: Sendable, Hashable, CustomStringConvertible {
   /// The address when `host` is a literal: nothing to resolve.
   public let literal: IPAddress?
 
+  public init(_ address: IPAddress, port: UInt16) {
+    literal = address
+    host = address.description
+    self.port = port
+  }
+
   /// `name:80`, `1.2.3.4:80` or `[::1]:80`. The port is required: decimal, 0 to 65535, without
   /// leading zero.
   public init?(parsing text: String) {

@@ -39,3 +39,7 @@ static inline int linux_ignore_signal(int number) {
 static inline int linux_stream_socket(int family) {
   return socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
+
+// fcntl is variadic. 0 is the lowest number the duplicate may get.
+#include <fcntl.h>
+static inline int linux_duplicate(int descriptor) { return fcntl(descriptor, F_DUPFD_CLOEXEC, 0); }

@@ -1,6 +1,7 @@
 // Files and standard streams, for start and for the log thread. Everything here may block; no
 // worker calls it.
 
+public import Bytes
 import CLinux
 import Glibc
 
@@ -103,6 +104,25 @@ public enum Files {
     var pending = pollfd(fd: descriptor.number, events: Int16(POLLOUT), revents: 0)
     // Safety: poll reads and writes one pollfd.
     _ = unsafe poll(&pending, 1, -1)
+  }
+}
+
+extension Files {
+  /// Takes a unix socket's file away after its listener has been closed.
+  public static func removeSocket(_ path: String) {
+    // Safety: the path is NUL-terminated for the call.
+    _ = unsafe unlink(path)
+  }
+}
+
+/// For threads that have to wait for another one for a short while. Never on a worker.
+public enum Pause {
+  public static func sleep(_ span: TimeSpan) {
+    var request = timespec(
+      tv_sec: Int(span.nanoseconds / 1_000_000_000),
+      tv_nsec: Int(span.nanoseconds % 1_000_000_000))
+    // Safety: nanosleep reads one timespec. An interrupted sleep is short, which callers allow for.
+    _ = unsafe nanosleep(&request, nil)
   }
 }
 

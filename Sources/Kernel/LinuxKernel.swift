@@ -121,11 +121,11 @@ public struct LinuxKernel: ~Copyable, Kernel {
   public mutating func receive(
     _ descriptor: Descriptor, into buffer: SharedBuffer, limit: Int
   ) -> IOOutcome {
-    // A read of nothing would look like the end of the stream.
-    invariant(limit > 0 && buffer.room > 0, "read without room")
     var code: Int32 = 0
     // Safety: recv writes at most `room.count` bytes at `room.baseAddress`.
     let count = unsafe buffer.appendUnsafe(limit: limit) { room in
+      // A read of nothing would look like the end of the stream.
+      invariant(room.count > 0, "read without room")
       while true {
         let count = unsafe recv(descriptor.number, room.baseAddress, room.count, 0)
         if count >= 0 { return count }
@@ -135,6 +135,7 @@ public struct LinuxKernel: ~Copyable, Kernel {
     }
     if count > 0 { return .bytes(count) }
     switch code {
+    // EINTR: left behind by the call that was retried.
     case 0, EINTR: return .endOfStream
     case EAGAIN: return .wouldBlock
     default: return .failed(failure(code))

@@ -57,6 +57,13 @@ public enum Listening {
     return result == 0 ? storage.address : nil
   }
 
+  /// A second descriptor for the same socket: a worker's own, where a socket is shared.
+  public static func duplicate(_ descriptor: Descriptor) throws(Errno) -> Descriptor {
+    let number = linux_duplicate(descriptor.number)
+    guard number >= 0 else { throw Errno(errno) }
+    return Descriptor(number)
+  }
+
   public static func close(_ descriptor: Descriptor) { _ = Glibc.close(descriptor.number) }
 
   private static func bind(_ descriptor: Descriptor, to address: SocketAddress) throws(Errno) {

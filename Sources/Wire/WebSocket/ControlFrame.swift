@@ -60,6 +60,9 @@ public struct ControlPayload: Sendable {
     count = bytes.count
   }
 
+  /// A copy, for what outlives the call.
+  public var bytes: [UInt8] { (0..<count).map { octets[$0] } }
+
   /// Lends the octets. The span ends with `body`.
   public func withSpan<Result, Failure: Error>(
     _ body: (Span<UInt8>) throws(Failure) -> Result

@@ -38,6 +38,8 @@ public struct FrameScanner: Sendable {
 
   /// Everything that may be forwarded so far ends with a whole frame: a frame of our own may follow.
   public var isAtFrameBoundary: Bool { remaining == 0 }
+  /// How many payload bytes the frame under way still has; a boundary is right behind them.
+  public var payloadRemaining: UInt64 { remaining }
 
   /// A fragmented message is open. Control frames may come between its fragments.
   public var isInMessage: Bool { rules.isInMessage }

@@ -1,0 +1,138 @@
+// Accepting: a bounded number per turn, within the limit of connections. When the table is full, or
+// the process is out of descriptors, the listeners rest and the kernel's backlog holds the arrivals.
+
+import Configuration
+import Bytes
+import Kernel
+import TLS
+import Telemetry
+import Wire
+
+/// A bound socket of a worker. With TCP each worker has its own (SO_REUSEPORT); unix sockets cannot
+/// do that and are shared by all workers.
+struct Listener {
+  var descriptor: Descriptor
+  var service: ListenerService
+  var tls: TLSContext?
+  var isShared = false
+  /// The port clients connect to, for X-Forwarded-Port; 0 for unix sockets.
+  var port: UInt16 = 0
+}
+
+enum ListenerService {
+  case gateway
+  /// The built-in echo backend.
+  case echo
+}
+
+extension Worker where K: ~Copyable {
+  /// EMFILE must not become a loop at full speed, nor the end.
+  private static var acceptPause: TimeSpan { .milliseconds(250) }
+
+  mutating func watchListener(_ index: Int) -> Bool {
+    let interest: Interest = listeners[index].isShared ? [.read, .exclusive] : .read
+    return kernel.watch(listeners[index].descriptor, interest, token: Token.listener(index))
+  }
+
+  mutating func acceptReady(_ index: Int) {
+    for _ in 0..<Self.acceptsPerTurn {
+      guard isAccepting, drainDeadline == nil else { return }
+      if clients >= shared.connectionsPerWorker { return restAccepting(resumeAfter: nil) }
+      switch kernel.accept(listeners[index].descriptor) {
+      case .accepted(let descriptor, let peer): admit(descriptor, peer, listener: index)
+      case .wouldBlock: return
+      case .retry: continue
+      case .failed(let errno):
+        metrics.add(.acceptFailures)
+        logEvent(.acceptFailed, errno: errno)
+        return restAccepting(resumeAfter: Self.acceptPause)
+      }
+    }
+  }
+
+  private mutating func admit(_ descriptor: Descriptor, _ peer: SocketAddress, listener: Int) {
+    guard takesAddress(peer) else {
+      metrics.add(.limitRefusals)
+      return kernel.close(descriptor)
+    }
+    var session: TLSSession?
+    if let context = listeners[listener].tls {
+      guard let made = TLSSession(server: context) else { return kernel.close(descriptor) }
+      session = consume made
+    }
+    let isTLS = listeners[listener].tls != nil
+    let connection = Connection(
+      descriptor: descriptor, peer: peer, listener: listener, role: role(listener),
+      tls: session, interest: .read)
+    guard let id = connections.insert(connection) else { return kernel.close(descriptor) }
+    clients += 1
+    metrics.add(.connectionsAccepted)
+    guard kernel.watch(descriptor, .read, token: id.packed) else { return closeNow(id) }
+    if isTLS {
+      setTimeout(id, .tlsHandshake, after: shared.timeouts.tlsHandshake)
+    } else {
+      setTimeout(id, .requestHead, after: shared.timeouts.requestHead)
+    }
+  }
+
+  private func role(_ listener: Int) -> ConnectionRole {
+    switch listeners[listener].service {
+    case .gateway: .front(RequestParser(limits: shared.requestLimits))
+    case .echo: .echo(EchoSession(limits: shared.requestLimits))
+    }
+  }
+
+  // MARK: Limits
+
+  private mutating func takesAddress(_ peer: SocketAddress) -> Bool {
+    guard let limit = shared.snapshot.limits.perAddress, case .ip(let address, _) = peer else {
+      return true
+    }
+    let count = clientsByAddress[address, default: 0]
+    // Each worker sees its share of an address's connections.
+    guard count < max(1, limit / shared.workerCount) else { return false }
+    clientsByAddress[address] = count + 1
+    return true
+  }
+
+  /// An accepted connection has ended.
+  mutating func clientGone(_ peer: SocketAddress) {
+    clients -= 1
+    metrics.add(.connectionsClosed)
+    if shared.snapshot.limits.perAddress != nil, case .ip(let address, _) = peer,
+      let count = clientsByAddress[address]
+    {
+      clientsByAddress[address] = count > 1 ? count - 1 : nil
+    }
+    if !isAccepting, !isResting { resumeAccepting() }
+  }
+
+  private mutating func restAccepting(resumeAfter pause: TimeSpan?) {
+    guard isAccepting else { return }
+    isAccepting = false
+    for listener in listeners { kernel.unwatch(listener.descriptor) }
+    if let pause {
+      isResting = true
+      timers.add(.acceptPause, at: now + pause)
+    } else {
+      logEvent(.connectionsFull)
+    }
+  }
+
+  mutating func resumeAccepting() {
+    isResting = false
+    guard !isAccepting, drainDeadline == nil else { return }
+    isAccepting = true
+    for index in listeners.indices { _ = watchListener(index) }
+  }
+
+  /// Stops for good: the sockets are closed, so that the kernel refuses new connections.
+  mutating func closeListeners() {
+    for listener in listeners {
+      if isAccepting { kernel.unwatch(listener.descriptor) }
+      kernel.close(listener.descriptor)
+    }
+    listeners = []
+    isAccepting = false
+  }
+}

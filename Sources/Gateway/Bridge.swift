@@ -1,0 +1,99 @@
+// The state of a bridge: an upgraded exchange whose WebSocket frames are followed in both
+// directions. No I/O here; `BridgeRelay.swift` moves the bytes.
+
+import Bytes
+import Telemetry
+import Wire
+
+/// The two ends of an exchange.
+enum Leg {
+  case client
+  case backend
+
+  var other: Leg { self == .client ? .backend : .client }
+}
+
+/// One value per leg.
+struct PerLeg<Value> {
+  var client: Value
+  var backend: Value
+
+  subscript(leg: Leg) -> Value {
+    _read {
+      switch leg {
+      case .client: yield client
+      case .backend: yield backend
+      }
+    }
+    _modify {
+      switch leg {
+      case .client: yield &client
+      case .backend: yield &backend
+      }
+    }
+  }
+}
+
+/// What is held back of a direction: a partial frame header, or a control frame until it is
+/// complete. Inline, so that holding costs no allocation.
+struct HeldBytes {
+  static let capacity = 144
+  private var storage = InlineArray<144, UInt8>(repeating: 0)
+  private(set) var count = 0
+
+  /// Replaces what was held. The scanner never leaves more than a control frame.
+  mutating func hold(_ bytes: Span<UInt8>) {
+    invariant(bytes.count <= Self.capacity, "held more than a control frame")
+    for index in 0..<bytes.count { storage[index] = bytes[index] }
+    count = bytes.count
+  }
+
+  /// Moves the held bytes in front of what came behind them.
+  mutating func release(to buffer: SharedBuffer) {
+    guard count > 0 else { return }
+    buffer.prepend(storage.span.extracting(0..<count))
+    count = 0
+  }
+}
+
+/// Bytes from one leg to the other.
+struct Direction {
+  var scanner: FrameScanner
+  var held = HeldBytes()
+  /// A Ping, or a Close with this code, that waits for the frame boundary towards the sink.
+  var isPingDue = false
+  var dueClose: UInt16?
+  /// A Close frame has come from the source: nothing after it is forwarded.
+  var closeReceived = false
+  /// A Close frame has gone to the sink, forwarded or ours: nothing more may follow it.
+  var closeSent = false
+  /// The source broke the protocol or is being cut: what it sends is dropped unread.
+  var isDeaf = false
+  /// From the source's Close frame, for the log.
+  var closeCode: UInt16?
+  var closeReason: [UInt8] = []
+  /// The client's Pings, bounded (1008 beyond); replenished by the time that passes.
+  var pingAllowance: Int64 = 0
+  var pingAllowanceAt = MonotonicTime(nanoseconds: 0)
+}
+
+struct Bridge {
+  /// Keyed by the leg the bytes come *from*.
+  var from: PerLeg<Direction>
+  /// Keyed by the leg that is pinged.
+  var keepAlive: PerLeg<KeepAlive>
+  /// Why the gateway is ending the bridge; nil while it is not.
+  var fault: Fault?
+  /// Draining: Closes wait for a frame's end instead of cutting it.
+  var isDraining = false
+
+  /// Before the upgrade has been answered nothing is scanned; the values do not matter.
+  static func idle(now: MonotonicTime) -> Bridge {
+    let direction = Direction(
+      scanner: FrameScanner(expectsMask: true, allowsRSV1: false, messageBytesMax: 0))
+    let silent = KeepAlive(interval: nil, timeout: .zero, now: now, random: 0)
+    return Bridge(
+      from: PerLeg(client: direction, backend: direction),
+      keepAlive: PerLeg(client: silent, backend: silent))
+  }
+}

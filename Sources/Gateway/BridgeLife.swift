@@ -1,0 +1,167 @@
+// The beginning, the clock and the end of a bridge or tunnel.
+
+import Kernel
+import Configuration
+import Bytes
+import Telemetry
+import Wire
+
+extension Worker where K: ~Copyable {
+  // MARK: Beginning
+
+  /// The backend has said 101 and the client has been told: frames may flow. Then what both sides
+  /// sent in the meantime is used, and reading goes on.
+  mutating func beginBridge(_ exchange: SlotID, allowsRSV1: Bool) {
+    let settings = route(of: exchange).webSocket
+    let limit = settings.maxMessage
+    exchanges[exchange].phase = .bridge
+    exchanges[exchange].bridge.from = PerLeg(
+      client: Direction(
+        scanner: FrameScanner(expectsMask: true, allowsRSV1: allowsRSV1, messageBytesMax: limit)),
+      backend: Direction(
+        scanner: FrameScanner(expectsMask: false, allowsRSV1: allowsRSV1, messageBytesMax: limit)))
+    exchanges[exchange].bridge.keepAlive = PerLeg(
+      client: KeepAlive(
+        interval: settings.keepAlive.interval, timeout: settings.keepAlive.timeout, now: now,
+        random: kernel.random()),
+      backend: KeepAlive(
+        interval: settings.keepAlive.upstreamInterval,
+        timeout: settings.keepAlive.upstreamTimeout, now: now, random: kernel.random()))
+    metrics.add(.bridgesOpened)
+    scheduleKeepAlive(exchange)
+    useWhatWaited(exchange)
+    if drainDeadline != nil, exchanges.contains(exchange) { endBridge(exchange, .drain) }
+  }
+
+  mutating func beginTunnel(_ exchange: SlotID) {
+    exchanges[exchange].phase = .tunnel
+    metrics.add(.tunnelsOpened)
+    setTimeout(
+      exchange: exchange, .tunnelIdle, after: route(of: exchange).timeouts.tunnelIdle)
+    useWhatWaited(exchange)
+  }
+
+  private mutating func useWhatWaited(_ exchange: SlotID) {
+    for leg in [Leg.backend, .client] {
+      guard exchanges.contains(exchange), let id = exchanges[exchange].connection(leg) else {
+        continue
+      }
+      let waiting = takeInput(id)
+      if !waiting.isEmpty {
+        waiting.withSpan { bytes in
+          switch exchanges[exchange].phase {
+          case .bridge: relayFrames(exchange, from: leg, bytes)
+          case .tunnel: tunnelReceived(exchange, from: leg, bytes)
+          case .connecting, .awaitingAnswer, .relayingResponse: break
+          }
+        }
+      }
+      guard connections.contains(id) else { continue }
+      connections[id].pauses.remove(.awaitingAnswer)
+      updateInterest(id)
+    }
+  }
+
+  private mutating func takeInput(_ id: SlotID) -> ByteQueue {
+    var empty = ByteQueue()
+    swap(&empty, &connections[id].input)
+    return empty
+  }
+
+  // MARK: Keep-alive
+
+  /// Sets the exchange's deadline to whatever comes first on either leg.
+  mutating func scheduleKeepAlive(_ exchange: SlotID) {
+    switch exchanges[exchange].timeout {
+    case .none, .connect, .upgrade, .keepAlive: break
+    case .closing, .responseIdle, .tunnelIdle: return
+    }
+    let next = min(nextKeepAlive(exchange, .client), nextKeepAlive(exchange, .backend))
+    setTimeout(exchange: exchange, .keepAlive, at: next)
+  }
+
+  private func nextKeepAlive(_ exchange: SlotID, _ leg: Leg) -> MonotonicTime {
+    let isListening = isListening(exchange, leg)
+    return exchanges[exchange].bridge.keepAlive[leg].nextDeadline(isListening: isListening)
+  }
+
+  /// Whether silence from `leg` means anything: it is being read, and nothing towards it is stuck.
+  private func isListening(_ exchange: SlotID, _ leg: Leg) -> Bool {
+    guard let id = exchanges[exchange].connection(leg), connections.contains(id) else {
+      return false
+    }
+    return connections[id].pauses.isEmpty && connections[id].output.isEmpty
+  }
+
+  mutating func keepAliveDue(_ exchange: SlotID) {
+    for leg in [Leg.client, .backend] {
+      guard exchanges.contains(exchange), exchanges[exchange].bridge.fault == nil else { return }
+      let due = exchanges[exchange].bridge.keepAlive[leg].due(
+        now, isListening: isListening(exchange, leg))
+      switch due {
+      case .nothing: break
+      case .ping: pingDue(exchange, to: leg)
+      case .gone: return giveUp(exchange, leg)
+      }
+    }
+    if exchanges.contains(exchange) { scheduleKeepAlive(exchange) }
+  }
+
+  /// Nothing has come from `leg` for its timeout: its socket is cut, the other side is told.
+  private mutating func giveUp(_ exchange: SlotID, _ leg: Leg) {
+    if let id = exchanges[exchange].connection(leg) {
+      detach(exchange, leg)
+      abortNow(id)
+    }
+    endBridge(exchange, leg == .client ? .clientTimedOut : .backendTimedOut)
+  }
+
+  // MARK: The end
+
+  /// Both legs are gone: the log line, the counters, and the slot is free.
+  mutating func conclude(_ exchange: SlotID) {
+    let isTunnel = exchanges[exchange].phase == .tunnel
+    metrics.add(isTunnel ? .tunnelsClosed : .bridgesClosed)
+    let end = closeFacts(exchange)
+    metrics.add(.clientMessages, end.client.messages)
+    metrics.add(.clientBytes, end.client.bytes)
+    metrics.add(.backendMessages, end.backend.messages)
+    metrics.add(.backendBytes, end.backend.bytes)
+    if exchanges[exchange].bridge.fault == nil, !isTunnel {
+      metrics.add(end.closedBy == .client ? .closesByClient : .closesByBackend)
+    }
+    if let facts = exchanges[exchange].facts {
+      accessLog.close(facts, end, wall: kernel.wallClock())
+    }
+    remove(exchange)
+  }
+
+  private func closeFacts(_ exchange: SlotID) -> CloseFacts {
+    let fault = exchanges[exchange].fault ?? exchanges[exchange].bridge.fault
+    var facts = CloseFacts(
+      duration: now - exchanges[exchange].startedAt,
+      closedBy: exchanges[exchange].closedBy ?? .gateway, why: fault?.word ?? "close",
+      detail: exchanges[exchange].violation?.word)
+    facts.client = sideFacts(exchange, .client)
+    facts.backend = sideFacts(exchange, .backend)
+    return facts
+  }
+
+  private func sideFacts(_ exchange: SlotID, _ leg: Leg) -> SideFacts {
+    var facts = SideFacts()
+    guard exchanges[exchange].phase != .tunnel else {
+      facts.bytes = exchanges[exchange].relayed[leg]
+      return facts
+    }
+    if exchanges[exchange].bridge.from[leg].closeReceived {
+      facts.closeCode = exchanges[exchange].bridge.from[leg].closeCode ?? 1005
+      facts.closeReason = exchanges[exchange].bridge.from[leg].closeReason
+    }
+    facts.messages = exchanges[exchange].bridge.from[leg].scanner.messages
+    facts.bytes = exchanges[exchange].bridge.from[leg].scanner.payloadBytes
+    facts.pingsSent = UInt64(exchanges[exchange].bridge.keepAlive[leg].pingsSent)
+    facts.lastRoundTrip = exchanges[exchange].bridge.keepAlive[leg].lastRoundTrip
+    facts.maxRoundTrip = exchanges[exchange].bridge.keepAlive[leg].longestRoundTrip
+    return facts
+  }
+}

@@ -1,0 +1,113 @@
+// One socket and everything that hangs on it. Lives in a slot of its worker's slab from accept or
+// connect to close; everybody else holds its `SlotID`. An idle connection owns no buffer.
+
+import Bytes
+import Kernel
+import TLS
+import Wire
+
+/// What a connection is for.
+enum ConnectionRole {
+  /// A client's: requests are parsed until one of them is bridged.
+  case front(RequestParser)
+  /// A backend's, opened for one exchange.
+  case upstream(ResponseParser)
+  /// A client of the built-in echo backend.
+  case echo(EchoSession)
+}
+
+/// Why a connection is not being read. Reading goes on when no reason is left.
+struct ReadPauses: OptionSet {
+  let rawValue: UInt8
+  /// The client's bytes wait until the backend's answer to the upgrade has been validated.
+  static let awaitingAnswer = ReadPauses(rawValue: 1)
+  /// The other side of the exchange takes no more for now.
+  static let backpressure = ReadPauses(rawValue: 2)
+  /// The peer has sent its FIN; only our output is still owed.
+  static let finished = ReadPauses(rawValue: 4)
+}
+
+/// How far a connection is on its way out.
+enum Ending {
+  case open
+  /// Close the socket when everything queued has been sent.
+  case closeWhenSent
+  /// Send what is queued, then a FIN, and read and drop what comes until the peer's FIN.
+  case lingerWhenSent
+  /// Our FIN is out.
+  case lingering
+}
+
+/// What a connection's deadline means when it passes.
+enum ConnectionTimeout {
+  case none
+  case tlsHandshake
+  case requestHead
+  case keepAliveIdle
+  case writeStall
+  case lingering
+}
+
+struct Connection: ~Copyable {
+  let descriptor: Descriptor
+  let peer: SocketAddress
+  /// Index into the worker's listeners; nil for a connection that we opened.
+  let listener: Int?
+  var role: ConnectionRole
+  var tls: TLSSession?
+  var isTLSEstablished = false
+  /// The exchange this connection is a leg of.
+  var exchange: SlotID?
+
+  /// Plaintext received and not used yet: an incomplete head, or what came behind a head.
+  var input = ByteQueue()
+  /// Bytes that the socket did not take, as they go on the wire.
+  var output = ByteQueue()
+
+  var pauses: ReadPauses = []
+  var ending = Ending.open
+  /// What epoll has been told.
+  var interest: Interest
+  /// Not with epoll: not yet, or because it reported an error or hang-up while it was not being
+  /// read, which would be repeated without end. Watched (again) as soon as it is to be read.
+  var isUnwatched = false
+  /// A FIN is owed when the output has been sent (a tunnel passes half-closes on).
+  var isFinDue = false
+  /// The first error a send met; acted upon when the current event has been handled.
+  var failure: Errno?
+
+  var timeout = ConnectionTimeout.none
+  var deadline = MonotonicTime.never
+  /// The earliest timer entry outstanding for this slot.
+  var armedAt = MonotonicTime.never
+  /// Requests served, and bytes dropped while lingering.
+  var requests = 0
+  var lingered = 0
+
+  init(
+    descriptor: Descriptor, peer: SocketAddress, listener: Int?, role: ConnectionRole,
+    tls: consuming TLSSession?, interest: Interest
+  ) {
+    self.descriptor = descriptor
+    self.peer = peer
+    self.listener = listener
+    self.role = role
+    self.tls = tls
+    self.interest = interest
+  }
+
+  var wantedInterest: Interest {
+    var interest: Interest = pauses.isEmpty ? .read : []
+    if !output.isEmpty { interest.insert(.write) }
+    return interest
+  }
+}
+
+/// Why a connection ended, when it was not our decision.
+enum ConnectionLoss: Equatable {
+  case endOfStream
+  case failed(Errno)
+  case tls(TLSFailure)
+  case writeStalled
+  case timedOut
+}

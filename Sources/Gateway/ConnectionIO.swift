@@ -1,0 +1,296 @@
+// Bytes in and out of sockets: the only callers of `Kernel.receive` and `Kernel.send`. Bytes are
+// received into the worker's one shared buffer and go out straight from where they are; only what
+// a socket refuses is copied, into that connection's `output`.
+
+import Bytes
+import Kernel
+import TLS
+import Telemetry
+
+extension Worker where K: ~Copyable {
+  // MARK: In
+
+  mutating func readReady(_ id: SlotID) {
+    let inbound = self.inbound
+    inbound.reset(headroom: Self.headroom)
+    let descriptor = connections[id].descriptor
+    switch kernel.receive(descriptor, into: inbound, limit: readLimit(id)) {
+    case .wouldBlock: return
+    case .endOfStream: endOfStream(id)
+    case .failed(let errno): connectionLost(id, .failed(errno))
+    case .bytes:
+      if connections[id].tls == nil {
+        deliver(id, inbound)
+      } else {
+        decrypt(id, inbound)
+      }
+    }
+  }
+
+  /// The peer has sent its last byte. It may still read, so an ending connection keeps its output.
+  private mutating func endOfStream(_ id: SlotID) {
+    switch connections[id].ending {
+    case .open:
+      if let exchange = connections[id].exchange, exchanges.contains(exchange),
+        case .tunnel = exchanges[exchange].phase
+      {
+        return tunnelEnded(exchange, id)
+      }
+      connectionLost(id, .endOfStream)
+    case .lingering: connectionLost(id, .endOfStream)
+    case .closeWhenSent, .lingerWhenSent:
+      connections[id].ending = .closeWhenSent
+      connections[id].pauses.insert(.finished)
+      updateInterest(id)
+    }
+  }
+
+  /// A whole shared buffer on a flowing bridge; 64 KiB before that, and while the other side has
+  /// something pending, so that one read adds little to what is waiting.
+  private func readLimit(_ id: SlotID) -> Int {
+    guard let exchange = connections[id].exchange, exchanges.contains(exchange),
+      let other = exchanges[exchange].other(than: id), connections.contains(other),
+      connections[other].output.isEmpty
+    else { return Self.smallRead }
+    return Self.largeRead
+  }
+
+  private mutating func decrypt(_ id: SlotID, _ ciphertext: SharedBuffer) {
+    let plaintext = self.plaintext
+    let outbound = self.outbound
+    plaintext.reset(headroom: Self.headroom)
+    outbound.reset()
+    let progress = Self.open(&connections[id], ciphertext, plaintext, outbound, now: now)
+    outbound.withSpan { put(id, $0) }
+    if case .established = progress, !connections[id].isTLSEstablished {
+      connections[id].isTLSEstablished = true
+      tlsEstablished(id)
+    }
+    if !plaintext.isEmpty, connections.contains(id) { deliver(id, plaintext) }
+    guard connections.contains(id) else { return }
+    switch progress {
+    case .handshaking, .established: break
+    case .closed: endOfStream(id)
+    case .failed(let failure): connectionLost(id, .tls(failure))
+    }
+  }
+
+  private static func open(
+    _ connection: inout Connection, _ ciphertext: SharedBuffer, _ plaintext: SharedBuffer,
+    _ outbound: SharedBuffer, now: MonotonicTime
+  ) -> TLSProgress {
+    ciphertext.withSpan {
+      connection.tls?.receive($0, now: now, plaintext: plaintext, output: outbound) ?? .closed
+    }
+  }
+
+  /// Hands received plaintext to whoever the connection works for.
+  private mutating func deliver(_ id: SlotID, _ bytes: SharedBuffer) {
+    switch connections[id].ending {
+    case .open: break
+    case .closeWhenSent, .lingerWhenSent, .lingering: return dropLingering(id, bytes.count)
+    }
+    if let exchange = connections[id].exchange {
+      exchangeReceived(exchange, from: id, bytes)
+    } else if case .echo = connections[id].role {
+      echoReceived(id, bytes)
+    } else {
+      bytes.withSpan { requestBytesReceived(id, $0) }
+    }
+  }
+
+  /// A peer that is being closed may still send; that costs it its patience, not ours.
+  private mutating func dropLingering(_ id: SlotID, _ count: Int) {
+    metrics.add(.bytesAfterClose, UInt64(count))
+    connections[id].lingered += count
+    if connections[id].lingered > Self.lingerBytesMax { abortNow(id) }
+  }
+
+  // MARK: Out
+
+  /// Sends plaintext, encrypted where the connection is TLS.
+  mutating func send(_ id: SlotID, _ bytes: Span<UInt8>) {
+    guard !bytes.isEmpty, connections.contains(id) else { return }
+    if connections[id].tls == nil { return put(id, bytes) }
+    let outbound = self.outbound
+    outbound.reset()
+    let progress = Self.seal(&connections[id], bytes, outbound)
+    outbound.withSpan { put(id, $0) }
+    if case .failed = progress { noteFailure(id, .connectionReset) }
+  }
+
+  mutating func send(_ id: SlotID, _ bytes: [UInt8]) { send(id, bytes.span) }
+
+  private static func seal(
+    _ connection: inout Connection, _ bytes: Span<UInt8>, _ outbound: SharedBuffer
+  ) -> TLSProgress {
+    connection.tls?.send(bytes, output: outbound) ?? .closed
+  }
+
+  /// Puts wire bytes on the socket, or behind those that already wait.
+  mutating func put(_ id: SlotID, _ bytes: Span<UInt8>) {
+    guard !bytes.isEmpty, connections[id].failure == nil else { return }
+    var taken = 0
+    if connections[id].output.isEmpty {
+      switch kernel.send(connections[id].descriptor, bytes) {
+      case .bytes(let count): taken = count
+      case .wouldBlock: break
+      case .endOfStream: return noteFailure(id, .brokenPipe)
+      case .failed(let errno): return noteFailure(id, errno)
+      }
+      if taken > 0 { bytesTaken(id) }
+      if taken == bytes.count { return }
+      setTimeout(id, .writeStall, after: writeStall(id))
+    }
+    connections[id].output.append(bytes.extracting(taken..<bytes.count))
+    updateInterest(id)
+    pauseSourceIfFull(id)
+  }
+
+  /// The socket takes bytes again.
+  mutating func writeReady(_ id: SlotID) {
+    guard !connections[id].output.isEmpty else { return updateInterest(id) }
+    switch Self.flush(&kernel, &connections[id]) {
+    case .wouldBlock: return
+    case .endOfStream: return noteFailure(id, .brokenPipe)
+    case .failed(let errno): return noteFailure(id, errno)
+    case .bytes(let count):
+      connections[id].output.consume(count)
+      bytesTaken(id)
+    }
+    resumeSourceIfDrained(id)
+    guard connections.contains(id) else { return }
+    if connections[id].output.isEmpty {
+      outputDrained(id)
+    } else {
+      setTimeout(id, .writeStall, after: writeStall(id))
+    }
+  }
+
+  private static func flush(_ kernel: inout K, _ connection: inout Connection) -> IOOutcome {
+    let descriptor = connection.descriptor
+    return connection.output.withSpan { kernel.send(descriptor, $0) }
+  }
+
+  private mutating func outputDrained(_ id: SlotID) {
+    updateInterest(id)
+    clearTimeout(id)
+    if let exchange = connections[id].exchange { exchangeOutputDrained(exchange, id) }
+    guard connections.contains(id) else { return }
+    if connections[id].isFinDue { sendFin(id) }
+    switch connections[id].ending {
+    case .open, .lingering: break
+    case .closeWhenSent: closeNow(id)
+    case .lingerWhenSent: beginLingering(id)
+    }
+  }
+
+  /// The first bytes a socket takes tell that a connect has succeeded.
+  private mutating func bytesTaken(_ id: SlotID) {
+    if case .upstream = connections[id].role, let exchange = connections[id].exchange {
+      exchangeConnected(exchange)
+    }
+  }
+
+  /// A send failed in the middle of something else: the connection ends when that is over.
+  mutating func noteFailure(_ id: SlotID, _ errno: Errno) {
+    guard connections[id].failure == nil else { return }
+    connections[id].failure = errno
+    casualties.append(id)
+  }
+
+  // MARK: Closing
+
+  /// Ends a connection politely: what is queued goes out first. `lingering` reads on until the
+  /// peer's FIN, because closing a socket with unread bytes sends a RST that can destroy what the
+  /// peer has not read yet.
+  mutating func finish(_ id: SlotID, lingering: Bool) {
+    guard connections.contains(id) else { return }
+    guard case .open = connections[id].ending else { return }
+    let outbound = self.outbound
+    outbound.reset()
+    connections[id].tls?.closeNotify(output: outbound)
+    outbound.withSpan { put(id, $0) }
+    connections[id].pauses = []
+    connections[id].ending = lingering ? .lingerWhenSent : .closeWhenSent
+    setTimeout(id, .lingering, after: closeTimeout(id))
+    guard connections[id].output.isEmpty else { return updateInterest(id) }
+    if lingering { beginLingering(id) } else { closeNow(id) }
+  }
+
+  /// Passes a half-close on: our FIN follows what is queued, and reading goes on.
+  mutating func sendFin(_ id: SlotID) {
+    let outbound = self.outbound
+    outbound.reset()
+    connections[id].tls?.closeNotify(output: outbound)
+    outbound.withSpan { put(id, $0) }
+    connections[id].isFinDue = !connections[id].output.isEmpty
+    if !connections[id].isFinDue { kernel.shutdownWrite(connections[id].descriptor) }
+  }
+
+  private mutating func beginLingering(_ id: SlotID) {
+    kernel.shutdownWrite(connections[id].descriptor)
+    connections[id].ending = .lingering
+    setTimeout(id, .lingering, after: closeTimeout(id))
+    updateInterest(id)
+  }
+
+  mutating func closeNow(_ id: SlotID) {
+    guard let descriptor = forget(id) else { return }
+    kernel.close(descriptor)
+  }
+
+  /// Ends with a RST, for a peer that must not take what it has for complete.
+  mutating func abortNow(_ id: SlotID) {
+    guard let descriptor = forget(id) else { return }
+    kernel.abort(descriptor)
+  }
+
+  private mutating func forget(_ id: SlotID) -> Descriptor? {
+    guard let connection = connections.remove(id) else { return nil }
+    if connection.listener != nil { clientGone(connection.peer) }
+    return connection.descriptor
+  }
+
+  /// A connection ended without our wish. Whoever uses it is told afterwards.
+  mutating func connectionLost(_ id: SlotID, _ loss: ConnectionLoss) {
+    guard connections.contains(id) else { return }
+    let exchange = connections[id].exchange
+    if exchange == nil { noteLoss(id, loss) }
+    closeNow(id)
+    if let exchange, exchanges.contains(exchange) { legLost(exchange, id, loss) }
+  }
+
+  mutating func reapCasualties() {
+    while let id = casualties.popLast() {
+      guard connections.contains(id), let errno = connections[id].failure else { continue }
+      connectionLost(id, .failed(errno))
+    }
+  }
+
+  // MARK: Interest
+
+  mutating func updateInterest(_ id: SlotID) {
+    let wanted = connections[id].wantedInterest
+    if connections[id].isUnwatched {
+      guard wanted.contains(.read) else { return }
+      connections[id].isUnwatched = false
+      connections[id].interest = wanted
+      if !kernel.watch(connections[id].descriptor, wanted, token: id.packed) {
+        noteFailure(id, .noMemory)
+      }
+      return
+    }
+    guard wanted != connections[id].interest else { return }
+    connections[id].interest = wanted
+    if !kernel.rewatch(connections[id].descriptor, wanted, token: id.packed) {
+      noteFailure(id, .noMemory)
+    }
+  }
+
+  /// An error or hang-up on a socket that is not read at the moment.
+  mutating func brokenWhilePaused(_ id: SlotID) {
+    kernel.unwatch(connections[id].descriptor)
+    connections[id].isUnwatched = true
+  }
+}

@@ -1,0 +1,127 @@
+// Dialling a backend for an exchange: endpoints in turn, the next one when one cannot be reached and
+// nothing has been sent, TLS where the upstream asks for it.
+
+import Configuration
+import Bytes
+import Kernel
+import TLS
+import Telemetry
+import Wire
+
+extension Worker where K: ~Copyable {
+  /// Dials the next endpoint of the exchange's upstream; 503 when all have been tried.
+  mutating func dial(_ exchange: SlotID) {
+    guard let attempt = exchanges[exchange].attempt else { return }
+    let upstream = shared.upstreams[shared.routes[exchanges[exchange].route].upstream]
+    while attempt.endpointsTried < upstream.addresses.count {
+      let endpoint = pickEndpoint(exchanges[exchange].route)
+      attempt.endpointsTried += 1
+      attempt.facts.endpoint = upstream.addresses[endpoint].description
+      metrics.add(.connectAttempts)
+      switch kernel.connect(upstream.addresses[endpoint]) {
+      case .connected(let descriptor), .inProgress(let descriptor):
+        return adopt(exchange, descriptor, upstream, endpoint)
+      case .failed(let errno):
+        metrics.add(.connectFailures)
+        logEvent(.connectFailed, errno: errno, endpoint: attempt.facts.endpoint)
+      }
+    }
+    refuse(exchange, upstream.addresses.isEmpty ? .noEndpoint : .connectFailed)
+  }
+
+  /// round_robin, per worker.
+  private mutating func pickEndpoint(_ route: Int) -> Int {
+    let upstream = shared.routes[route].upstream
+    let endpoint = nextEndpoint[upstream]
+    nextEndpoint[upstream] = (endpoint + 1) % shared.upstreams[upstream].addresses.count
+    return endpoint
+  }
+
+  private mutating func adopt(
+    _ exchange: SlotID, _ descriptor: Descriptor, _ upstream: UpstreamPlan, _ endpoint: Int
+  ) {
+    var session: TLSSession?
+    if let context = upstream.tls {
+      guard let made = TLSSession(client: context, serverName: upstream.serverNames[endpoint])
+      else {
+        kernel.close(descriptor)
+        return refuse(exchange, .backendTLSFailed)
+      }
+      session = consume made
+    }
+    let isTLS = upstream.tls != nil
+    let connection = Connection(
+      descriptor: descriptor, peer: upstream.addresses[endpoint], listener: nil,
+      role: .upstream(ResponseParser(limits: shared.responseLimits)), tls: session,
+      interest: [])
+    guard let id = connections.insert(connection) else {
+      kernel.close(descriptor)
+      return refuse(exchange, .limitReached)
+    }
+    connections[id].isUnwatched = true
+    connections[id].exchange = exchange
+    exchanges[exchange].setConnection(.backend, id)
+    exchanges[exchange].phase = .connecting
+    setTimeout(
+      exchange: exchange, .connect, after: shared.routes[exchanges[exchange].route].timeouts.connect
+    )
+    begin(id, exchange, isTLS: isTLS)
+  }
+
+  /// The first bytes are offered at once: on a fast network the connection is often there already,
+  /// which saves a wait and an SO_ERROR; otherwise they wait until the socket is writable.
+  private mutating func begin(_ id: SlotID, _ exchange: SlotID, isTLS: Bool) {
+    if isTLS {
+      let outbound = self.outbound
+      outbound.reset()
+      _ = connections[id].tls?.start(output: outbound)
+      outbound.withSpan { put(id, $0) }
+    } else if let attempt = exchanges[exchange].attempt {
+      send(id, attempt.request)
+    }
+    if connections.contains(id) { updateInterest(id) }
+  }
+
+  /// A backend's socket has taken its first bytes of the request.
+  mutating func exchangeConnected(_ exchange: SlotID) {
+    guard exchanges.contains(exchange), case .connecting = exchanges[exchange].phase,
+      let id = exchanges[exchange].backend
+    else { return }
+    // Under TLS the first bytes are the handshake's.
+    if connections[id].tls != nil, !connections[id].isTLSEstablished { return }
+    exchanges[exchange].phase = .awaitingAnswer
+    setTimeout(exchange: exchange, .upgrade, after: route(of: exchange).timeouts.upgrade)
+  }
+
+  /// A TLS handshake is complete: a client's request may come, or ours may go to the backend.
+  mutating func tlsEstablished(_ id: SlotID) {
+    guard let exchange = connections[id].exchange else {
+      metrics.add(.tlsHandshakes)
+      return setTimeout(id, .requestHead, after: shared.timeouts.requestHead)
+    }
+    if let attempt = exchanges[exchange].attempt { send(id, attempt.request) }
+  }
+
+  mutating func connectTimedOut(_ exchange: SlotID) {
+    guard let id = exchanges[exchange].backend else { return refuse(exchange, .connectFailed) }
+    detach(exchange, .backend)
+    closeNow(id)
+    connectFailed(exchange, .timedOut)
+  }
+
+  /// An endpoint could not be reached. Nothing has been sent to it: the next one is tried.
+  mutating func connectFailed(_ exchange: SlotID, _ loss: ConnectionLoss) {
+    metrics.add(.connectFailures)
+    let endpoint = exchanges[exchange].attempt?.facts.endpoint
+    switch loss {
+    case .tls(let failure):
+      logEvent(.backendTLSFailed, reason: failure.reason, endpoint: endpoint)
+      return refuse(exchange, .backendTLSFailed)
+    case .failed(let errno): logEvent(.connectFailed, errno: errno, endpoint: endpoint)
+    case .endOfStream: logEvent(.connectFailed, reason: "closed", endpoint: endpoint)
+    case .writeStalled, .timedOut:
+      logEvent(.connectFailed, reason: "timed out", endpoint: endpoint)
+    }
+    dial(exchange)
+  }
+}

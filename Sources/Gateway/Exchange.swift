@@ -1,0 +1,210 @@
+// One request and its response, from the head until the last byte; for an upgrade that is the whole
+// life of its bridge or tunnel. Lives in a slot of the worker's slab. Its legs are ids of
+// connections; the client's leg will also be a stream when there is an HTTP/2 front.
+
+import TLS
+import Kernel
+import Bytes
+import Telemetry
+import Wire
+
+/// How far an exchange has come.
+enum ExchangePhase: Equatable {
+  /// A backend is being dialled; nothing has been sent to it.
+  case connecting
+  /// The upgrade request is with the backend.
+  case awaitingAnswer
+  /// The backend refused the upgrade; its one final response goes to the client.
+  case relayingResponse
+  case bridge
+  case tunnel
+}
+
+/// What an exchange's deadline means when it passes.
+enum ExchangeTimeout {
+  case none
+  case connect
+  case upgrade
+  case responseIdle
+  case keepAlive
+  case tunnelIdle
+  case closing
+}
+
+/// What is needed until the backend's answer is there, and then let go.
+final class UpgradeAttempt {
+  let head: RequestHead
+  var facts: ConnectionFacts
+  /// The request for the backend, with our own key.
+  var request: [UInt8]
+  /// What the backend's `Sec-WebSocket-Accept` must be, and what ours to the client is.
+  let expectedAccept: [UInt8]
+  let clientAccept: [UInt8]
+  let offer: HandshakeOffer
+  var endpointsTried = 0
+  var informational = 0
+
+  init(
+    head: RequestHead, facts: ConnectionFacts, request: [UInt8], expectedAccept: [UInt8],
+    clientAccept: [UInt8], offer: HandshakeOffer
+  ) {
+    self.head = head
+    self.facts = facts
+    self.request = request
+    self.expectedAccept = expectedAccept
+    self.clientAccept = clientAccept
+    self.offer = offer
+  }
+}
+
+struct Exchange: ~Copyable {
+  private(set) var client: SlotID?
+  private(set) var backend: SlotID?
+  let route: Int
+  let startedAt: MonotonicTime
+  var phase = ExchangePhase.connecting
+  var attempt: UpgradeAttempt?
+  /// For the close line.
+  var facts: KeptFacts?
+
+  var bridge: Bridge
+  /// Follows the relayed response's body; also counts for tunnels.
+  var body = BodyFraming(.none)
+  var status: UInt16 = 0
+  var relayed = PerLeg<UInt64>(client: 0, backend: 0)
+  /// Tunnels: this leg has sent its FIN.
+  var ended = PerLeg(client: false, backend: false)
+
+  var closedBy: Party?
+  var fault: Fault?
+  var violation: WebSocketViolation?
+
+  var timeout = ExchangeTimeout.none
+  var deadline = MonotonicTime.never
+  var armedAt = MonotonicTime.never
+
+  init(client: SlotID, route: Int, attempt: UpgradeAttempt, now: MonotonicTime) {
+    self.client = client
+    self.route = route
+    self.attempt = attempt
+    startedAt = now
+    bridge = .idle(now: now)
+  }
+
+  func connection(_ leg: Leg) -> SlotID? { leg == .client ? client : backend }
+
+  mutating func setConnection(_ leg: Leg, _ id: SlotID?) {
+    if leg == .client { client = id } else { backend = id }
+  }
+
+  func leg(of id: SlotID) -> Leg { id == client ? .client : .backend }
+  func other(than id: SlotID) -> SlotID? { id == client ? backend : client }
+}
+
+extension Worker where K: ~Copyable {
+  /// Plaintext for an exchange came from one of its legs.
+  mutating func exchangeReceived(_ exchange: SlotID, from id: SlotID, _ bytes: SharedBuffer) {
+    let leg = exchanges[exchange].leg(of: id)
+    switch (exchanges[exchange].phase, leg) {
+    case (.connecting, .client), (.awaitingAnswer, .client):
+      // Not to be used before the backend's answer has been validated; reading is paused.
+      bytes.withSpan { connections[id].input.append($0) }
+    case (.connecting, .backend), (.awaitingAnswer, .backend):
+      bytes.withSpan { connections[id].input.append($0) }
+      answerReceived(exchange)
+    case (.relayingResponse, .client): metrics.add(.bytesAfterClose, UInt64(bytes.count))
+    case (.relayingResponse, .backend): bytes.withSpan { relayBody(exchange, $0) }
+    case (.bridge, _): bridgeReceived(exchange, from: leg, bytes)
+    case (.tunnel, _): bytes.withSpan { tunnelReceived(exchange, from: leg, $0) }
+    }
+  }
+
+  /// A leg's socket has ended by itself, and is closed.
+  mutating func legLost(_ exchange: SlotID, _ id: SlotID, _ loss: ConnectionLoss) {
+    let leg = exchanges[exchange].leg(of: id)
+    exchanges[exchange].setConnection(leg, nil)
+    switch exchanges[exchange].phase {
+    case .connecting where leg == .backend: connectFailed(exchange, loss)
+    case .awaitingAnswer where leg == .backend: answerLost(exchange, loss)
+    case .connecting, .awaitingAnswer: abandon(exchange, .clientVanished)
+    case .relayingResponse: relayLegLost(exchange, leg, loss)
+    case .bridge: bridgeLegLost(exchange, leg, loss)
+    case .tunnel: tunnelLegLost(exchange, leg, loss)
+    }
+  }
+
+  /// Everything queued towards a leg has been sent.
+  mutating func exchangeOutputDrained(_ exchange: SlotID, _ id: SlotID) {
+    guard exchanges.contains(exchange), case .bridge = exchanges[exchange].phase else { return }
+    let leg = exchanges[exchange].leg(of: id)
+    exchanges[exchange].bridge.keepAlive[leg].outputDrained(now)
+    scheduleKeepAlive(exchange)
+  }
+
+  mutating func exchangeReadingResumed(_ exchange: SlotID, _ id: SlotID) {
+    guard exchanges.contains(exchange), case .bridge = exchanges[exchange].phase else { return }
+    let leg = exchanges[exchange].leg(of: id)
+    exchanges[exchange].bridge.keepAlive[leg].readingResumed(now)
+    scheduleKeepAlive(exchange)
+  }
+
+  // MARK: Ends without a WebSocket
+
+  /// Ends an exchange that has not been answered yet with the status of `fault`.
+  mutating func refuse(_ exchange: SlotID, _ fault: Fault, detail: StaticString? = nil) {
+    guard exchanges.contains(exchange) else { return }
+    let attempt = exchanges[exchange].attempt
+    let client = exchanges[exchange].client
+    let startedAt = exchanges[exchange].startedAt
+    abandonBackend(exchange)
+    detach(exchange, .client)
+    remove(exchange)
+    guard let attempt, let client, connections.contains(client) else { return }
+    let request = AnsweredRequest(head: attempt.head, facts: attempt.facts, startedAt: startedAt)
+    respond(client, fault, to: request, detail: detail)
+    connections[client].pauses.remove(.awaitingAnswer)
+    resumeRequests(client)
+  }
+
+  /// The client is gone before any answer: nothing is owed to anybody.
+  mutating func abandon(_ exchange: SlotID, _ fault: Fault) {
+    if let attempt = exchanges[exchange].attempt {
+      metrics.add(fault.counter, 1)
+      accessLog.http(
+        attempt.facts, method: attempt.head.methodBytes,
+        ResponseFacts(
+          status: nil, duration: now - exchanges[exchange].startedAt, fault: fault.word),
+        wall: kernel.wallClock())
+    }
+    abandonBackend(exchange)
+    detach(exchange, .client)
+    remove(exchange)
+  }
+
+  private mutating func abandonBackend(_ exchange: SlotID) {
+    guard let backend = exchanges[exchange].backend else { return }
+    detach(exchange, .backend)
+    closeNow(backend)
+  }
+
+  /// Frees the slot. Legs must be detached or lost before.
+  mutating func remove(_ exchange: SlotID) {
+    guard let gone = exchanges.remove(exchange) else { return }
+    if gone.attempt != nil { handshakesInFlight -= 1 }
+  }
+
+  /// Takes a leg off the exchange; its connection goes its own way. What fed it must not stay
+  /// paused for its sake.
+  mutating func detach(_ exchange: SlotID, _ leg: Leg) {
+    if let id = exchanges[exchange].connection(leg), connections.contains(id) {
+      connections[id].exchange = nil
+    }
+    exchanges[exchange].setConnection(leg, nil)
+    if let other = exchanges[exchange].connection(leg.other), connections.contains(other),
+      connections[other].pauses.contains(.backpressure)
+    {
+      connections[other].pauses.remove(.backpressure)
+      updateInterest(other)
+    }
+  }
+}

@@ -1,0 +1,167 @@
+// Who the client is, and the fields that tell a backend (section 7 of the behaviour page). What a
+// client says about itself counts only when its address is a trusted proxy's; then the last address
+// that is no trusted proxy's is the client.
+
+import Bytes
+import Wire
+
+/// What is known about the client of one request, once its head is complete.
+struct ClientIdentity: Sendable {
+  /// A list longer than this is not walked to its end: the client is then the last hop looked at.
+  static var hopsMax: Int { 64 }
+  static var requestIDBytesMax: Int { 128 }
+
+  /// The other end of the connection; nil for a unix socket.
+  let peer: IPAddress?
+  /// `peer` is one of `trusted_proxies`.
+  let isTrusted: Bool
+  /// The client itself; `peer` unless a trusted proxy knows better.
+  let address: IPAddress?
+  /// How the client came, as far as we can trust to know: for X-Forwarded-Proto and same-origin.
+  let isHTTPS: Bool
+  /// What the client asked for: its Host, or what a trusted proxy says that was.
+  let authority: Authority?
+  let port: UInt16
+  /// 1 to 128 visible ASCII bytes.
+  let requestID: [UInt8]
+
+  /// `localPort`: of the listener, nil for a unix socket. `random`: for a request id of our own.
+  init(
+    of head: RequestHead, peer: IPAddress?, isTLS: Bool, localPort: UInt16?,
+    trusted: [AddressBlock], random: (UInt64, UInt64)
+  ) {
+    self.peer = peer
+    isTrusted = peer.map { peer in trusted.contains { $0.contains(peer) } } ?? false
+    guard isTrusted else {
+      address = peer
+      isHTTPS = isTLS
+      authority = head.host
+      port = localPort ?? head.host?.effectivePort(https: isTLS) ?? 0
+      requestID = Self.madeID(random)
+      return
+    }
+    address = Self.client(of: head, behind: peer, trusted)
+    let saidHTTPS = Self.forwardedHTTPS(head)
+    isHTTPS = saidHTTPS ?? isTLS
+    let saidHost = Self.forwardedHost(head)
+    authority = saidHost ?? head.host
+    port =
+      Self.forwardedPort(head)
+      ?? (saidHTTPS == nil && saidHost == nil ? localPort : nil)
+      ?? authority?.effectivePort(https: isHTTPS) ?? 0
+    requestID = Self.keptID(head) ?? Self.madeID(random)
+  }
+
+  /// For log lines.
+  var text: String { address?.description ?? "unix" }
+
+  // MARK: What a trusted proxy says
+
+  /// Walks X-Forwarded-For from its end, past trusted proxies. An entry that is no address ends the
+  /// walk: who wrote it is unknown, so everything before it is worth nothing.
+  private static func client(
+    of head: RequestHead, behind peer: IPAddress?, _ trusted: [AddressBlock]
+  ) -> IPAddress? {
+    var client = peer
+    for element in head.elements(of: .xForwardedFor).suffix(hopsMax).reversed() {
+      guard let address = address(head.bytes.span.extracting(element)) else { return client }
+      client = address
+      guard trusted.contains(where: { $0.contains(address) }) else { return client }
+    }
+    return client
+  }
+
+  /// `192.0.2.1`, `2001:db8::1`, and as some proxies write it `192.0.2.1:80`, `[2001:db8::1]:80`.
+  private static func address(_ text: Span<UInt8>) -> IPAddress? {
+    if let address = IPAddress(parsing: text) { return address }
+    var end = text.count
+    while end > 0, ASCII.isDigit(text[end - 1]) { end -= 1 }
+    if end > 0, end < text.count, text[end - 1] == UInt8(ascii: ":") {
+      end -= 1
+    } else {
+      end = text.count
+    }
+    guard end > 2 else { return nil }
+    if text[0] == UInt8(ascii: "["), text[end - 1] == UInt8(ascii: "]") {
+      return IPAddress(parsing: text.extracting(1..<(end - 1)))
+    }
+    // Without brackets only an IPv4 address can have a port.
+    guard case .v4 = IPAddress(parsing: text.extracting(0..<end)) else { return nil }
+    return IPAddress(parsing: text.extracting(0..<end))
+  }
+
+  /// The last element is the one our peer vouches for.
+  private static func forwardedHTTPS(_ head: RequestHead) -> Bool? {
+    guard let last = head.elements(of: .xForwardedProto).last else { return nil }
+    if head.equalsIgnoringCase(last, "https") || head.equalsIgnoringCase(last, "wss") {
+      return true
+    }
+    if head.equalsIgnoringCase(last, "http") || head.equalsIgnoringCase(last, "ws") { return false }
+    return nil
+  }
+
+  private static func forwardedHost(_ head: RequestHead) -> Authority? {
+    guard let last = head.elements(of: .xForwardedHost).last else { return nil }
+    return Authority(parsing: head.bytes.span.extracting(last))
+  }
+
+  private static func forwardedPort(_ head: RequestHead) -> UInt16? {
+    guard let last = head.elements(of: .xForwardedPort).last else { return nil }
+    return ASCII.port(head.bytes.span.extracting(last))
+  }
+
+  private static func keptID(_ head: RequestHead) -> [UInt8]? {
+    guard let range = head.onlyValue(of: .xRequestID), !range.isEmpty,
+      range.count <= requestIDBytesMax
+    else { return nil }
+    let bytes = head.bytes[range]
+    return bytes.allSatisfy { $0 > 0x20 && $0 < 0x7f } ? Array(bytes) : nil
+  }
+
+  /// 32 hexadecimal digits.
+  private static func madeID(_ random: (UInt64, UInt64)) -> [UInt8] {
+    var text: [UInt8] = []
+    text.reserveCapacity(32)
+    for word in [random.0, random.1] {
+      for shift in stride(from: 60, through: 0, by: -4) {
+        let digit = UInt8(truncatingIfNeeded: word >> UInt64(shift)) & 0xf
+        text.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+      }
+    }
+    return text
+  }
+}
+
+/// The fields we set towards a backend, beside the handshake's.
+enum ForwardedHeaders {
+  /// Appends to `out` what the route's edits leave to us.
+  static func write(_ head: RequestHead, _ client: ClientIdentity, to out: inout OutgoingHead) {
+    out.ours("X-Forwarded-For", addresses(head, client))
+    out.ours("X-Forwarded-Proto", Array((client.isHTTPS ? "https" : "http").utf8))
+    if let authority = client.authority {
+      out.ours("X-Forwarded-Host", Array(authority.description.utf8))
+    }
+    if client.port != 0 { out.ours("X-Forwarded-Port", Array(String(client.port).utf8)) }
+    if let address = client.address { out.ours("X-Real-IP", Array(address.description.utf8)) }
+    out.ours("X-Request-Id", client.requestID)
+    out.ours("Via", joined(head, .via, with: Array("1.1 bascule".utf8)))
+  }
+
+  /// The list so far, if its sender is trusted, and the peer at its end.
+  private static func addresses(_ head: RequestHead, _ client: ClientIdentity) -> [UInt8] {
+    let peer = Array((client.peer?.description ?? "unknown").utf8)
+    return client.isTrusted ? joined(head, .xForwardedFor, with: peer) : peer
+  }
+
+  /// All values of a list field, and one more.
+  private static func joined(
+    _ head: RequestHead, _ known: KnownField, with last: [UInt8]
+  ) -> [UInt8] {
+    var list: [UInt8] = []
+    for value in head.values(of: known) where !value.isEmpty {
+      list.append(contentsOf: head.bytes[value])
+      list.append(contentsOf: ", ".utf8)
+    }
+    return list + last
+  }
+}

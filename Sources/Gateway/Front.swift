@@ -1,0 +1,264 @@
+// Requests of a client's connection, one after the other: heads are parsed, answered by the gateway
+// itself or made into an exchange. Nothing that follows a head is looked at while its exchange is
+// under way.
+
+import Configuration
+import Bytes
+import Kernel
+import Telemetry
+import Wire
+
+/// A request as far as its answer and its log line need it.
+struct AnsweredRequest {
+  let head: RequestHead
+  let facts: ConnectionFacts
+  let startedAt: MonotonicTime
+}
+
+private enum ParsedRequest {
+  case needMore
+  case head(RequestHead)
+  case violation(HTTPViolation)
+}
+
+extension Worker where K: ~Copyable {
+  mutating func requestBytesReceived(_ id: SlotID, _ bytes: Span<UInt8>) {
+    connections[id].input.append(bytes)
+    serveRequests(id)
+  }
+
+  /// Serves what waits in `input`, as long as requests are complete and answered at once.
+  mutating func serveRequests(_ id: SlotID) {
+    while connections.contains(id), connections[id].exchange == nil,
+      case .open = connections[id].ending, !connections[id].input.isEmpty
+    {
+      switch Self.parse(&connections[id]) {
+      case .needMore:
+        if connections[id].timeout != .requestHead {
+          setTimeout(id, .requestHead, after: shared.timeouts.requestHead)
+        }
+        return
+      case .violation(let violation): return refuseMalformed(id, violation)
+      case .head(let head):
+        clearTimeout(id)
+        connections[id].requests += 1
+        connections[id].role = .front(RequestParser(limits: shared.requestLimits))
+        metrics.add(.requests)
+        serve(id, head)
+      }
+    }
+  }
+
+  private static func parse(_ connection: inout Connection) -> ParsedRequest {
+    guard case .front(var parser) = connection.role else { return .needMore }
+    var taken = 0
+    let result = connection.input.withSpan { bytes -> ParsedRequest in
+      do throws(HTTPViolation) {
+        switch try parser.parse(bytes) {
+        case .needMore: return .needMore
+        case .done(let head, let consumed):
+          taken = consumed
+          return .head(head)
+        }
+      } catch {
+        return .violation(error)
+      }
+    }
+    connection.role = .front(parser)
+    connection.input.consume(taken)
+    return result
+  }
+
+  // MARK: Deciding
+
+  private mutating func serve(_ id: SlotID, _ head: RequestHead) {
+    let client = identity(id, head)
+    let request = AnsweredRequest(
+      head: head, facts: facts(id, head, client), startedAt: now)
+    let classification = Handshake.classify(head)
+    if case .refused(let violation) = classification {
+      let fault: Fault = violation == .wrongVersion ? .webSocketVersion : .malformedHandshake
+      return respond(id, fault, to: request, detail: violation.word)
+    }
+    if case .plain = classification, servePage(id, request) { return }
+    guard let route = findRoute(head) else { return respond(id, .noRoute, to: request) }
+    let plan = shared.routes[route]
+    guard case .webSocket(let offer) = classification, plan.webSocket.mode != .off else {
+      return respond(
+        id, plan.webSocket.mode == .off ? .notImplemented : .upgradeRequired, to: request)
+    }
+    guard passesOrigin(id, request, plan, client) else { return }
+    if drainDeadline != nil { return respond(id, .refusingWork, to: request) }
+    beginUpgrade(id, route, request, client, offer)
+  }
+
+  private func findRoute(_ head: RequestHead) -> Int? {
+    let host = Array((head.host?.host ?? "").utf8)
+    let bytes = head.bytes
+    return shared.router.route(host: host.span, path: bytes.span.extracting(head.path))
+  }
+
+  private mutating func identity(_ id: SlotID, _ head: RequestHead) -> ClientIdentity {
+    var peer: IPAddress?
+    if case .ip(let address, _) = connections[id].peer { peer = address }
+    var port: UInt16?
+    if let listener = connections[id].listener, listener < listeners.count {
+      port = listeners[listener].port == 0 ? nil : listeners[listener].port
+    }
+    return ClientIdentity(
+      of: head, peer: peer, isTLS: connections[id].tls != nil, localPort: port,
+      trusted: shared.snapshot.trustedProxies, random: (kernel.random(), kernel.random()))
+  }
+
+  private mutating func facts(
+    _ id: SlotID, _ head: RequestHead, _ client: ClientIdentity
+  ) -> ConnectionFacts {
+    nextExchange &+= 1
+    var name: [UInt8] = []
+    ASCII.appendHex(UInt64(shared.processTag), digits: 8, to: &name)
+    name.append(UInt8(ascii: "-"))
+    ASCII.appendHex(UInt64(index) << 40 | nextExchange, digits: 12, to: &name)
+    return ConnectionFacts(
+      id: name, client: client.text, proto: connections[id].tls == nil ? "http/1.1" : "https/1.1",
+      host: Array((head.host?.description ?? "").utf8), path: Array(head.bytes[head.path]),
+      origin: head.values(of: .origin).first.map { Array(head.bytes[$0]) })
+  }
+
+  /// The same check for every handshake, before an endpoint is chosen.
+  private mutating func passesOrigin(
+    _ id: SlotID, _ request: AnsweredRequest, _ plan: RoutePlan, _ client: ClientIdentity
+  ) -> Bool {
+    let verdict = plan.origins.check(
+      request.head.slices(of: .origin), requestIsHTTPS: client.isHTTPS,
+      authority: client.authority)
+    guard case .refused(let reason) = verdict else { return true }
+    let isReportOnly = plan.origins.reportOnly
+    errorLog.write(
+      isReportOnly ? .originReported : .originRefused, now: now, wall: kernel.wallClock()
+    ) { line in
+      line.field("id", request.facts.id)
+      line.field("client", request.facts.client)
+      line.field("route", plan.name)
+      line.field("origin", request.facts.origin ?? [])
+      line.field("reason", word: reason.word)
+    }
+    if isReportOnly {
+      metrics.add(.originReports)
+      return true
+    }
+    let body = LocalResponse.originRefused(
+      request.facts.origin, own: client.origin, why: reason, closes: !keepsConnection(request.head))
+    respond(id, .originRefused, to: request, detail: reason.word, with: body)
+    return false
+  }
+
+  // MARK: Answering
+
+  /// A request that cannot be read is answered and the connection ends: where the next request
+  /// would begin is anybody's guess.
+  private mutating func refuseMalformed(_ id: SlotID, _ violation: HTTPViolation) {
+    let fault = Fault.of(violation)
+    let isTLS = connections[id].tls != nil
+    metrics.add(fault.counter)
+    sendClosing(id, fault)
+    let facts = ConnectionFacts(
+      id: [], client: connections[id].peer.description,
+      proto: isTLS ? "https/1.1" : "http/1.1", host: [], path: [])
+    accessLog.http(
+      facts, method: [],
+      ResponseFacts(
+        status: fault.status, duration: .zero, fault: fault.word, detail: violation.word),
+      wall: kernel.wallClock())
+    finish(id, lingering: true)
+  }
+
+  mutating func headTimedOut(_ id: SlotID) {
+    metrics.add(Fault.headTooSlow.counter)
+    // A connection on which nothing was ever sent is closed without a word.
+    if connections[id].input.isEmpty { return finish(id, lingering: false) }
+    sendClosing(id, .headTooSlow)
+    finish(id, lingering: true)
+  }
+
+  private mutating func sendClosing(_ id: SlotID, _ fault: Fault) {
+    guard let response = LocalResponse.fault(fault, closes: true) else { return }
+    send(id, response.bytes())
+  }
+
+  /// Answers a request with the status of `fault`, and keeps the connection where that is safe.
+  mutating func respond(
+    _ id: SlotID, _ fault: Fault, to request: AnsweredRequest, detail: StaticString? = nil,
+    with special: LocalResponse? = nil
+  ) {
+    guard connections.contains(id) else { return }
+    metrics.add(fault.counter)
+    let keeps = keepsConnection(request.head) && !fault.closesConnection
+    if let response = special ?? LocalResponse.fault(fault, closes: !keeps) {
+      send(id, response.bytes(withoutBody: request.head.isHEAD))
+    }
+    log(request, status: fault.status, fault: fault.word, detail: detail)
+    answered(id, keeps: keeps)
+  }
+
+  /// The page of `bascule demo`.
+  private mutating func servePage(_ id: SlotID, _ request: AnsweredRequest) -> Bool {
+    guard let demo = shared.demo, request.head.isGET || request.head.isHEAD,
+      request.head.equals(request.head.path, "/")
+    else { return false }
+    let keeps = keepsConnection(request.head)
+    let response = LocalResponse.demoPage(
+      httpPort: demo.http, httpsPort: demo.https, closes: !keeps)
+    send(id, response.bytes(withoutBody: request.head.isHEAD))
+    log(request, status: 200, fault: nil, detail: nil)
+    answered(id, keeps: keeps)
+    return true
+  }
+
+  private func keepsConnection(_ head: RequestHead) -> Bool {
+    head.version == .http11 && !head.hasBody && drainDeadline == nil
+      && !head.hasToken("close", in: .connection)
+  }
+
+  private mutating func log(
+    _ request: AnsweredRequest, status: UInt16?, fault: StaticString?, detail: StaticString?
+  ) {
+    accessLog.http(
+      request.facts, method: request.head.methodBytes,
+      ResponseFacts(
+        status: status, duration: now - request.startedAt, fault: fault, detail: detail),
+      wall: kernel.wallClock())
+  }
+
+  private mutating func answered(_ id: SlotID, keeps: Bool) {
+    guard connections.contains(id) else { return }
+    if keeps {
+      if connections[id].output.isEmpty {
+        setTimeout(id, .keepAliveIdle, after: shared.timeouts.keepAlive)
+      }
+    } else {
+      finish(id, lingering: true)
+    }
+  }
+
+  /// After an exchange that ended with a local answer: the next request may be waiting.
+  mutating func resumeRequests(_ id: SlotID) {
+    guard connections.contains(id) else { return }
+    updateInterest(id)
+    serveRequests(id)
+  }
+}
+
+extension RequestHead {
+  var methodBytes: [UInt8] { Array(bytes[method]) }
+  var isHEAD: Bool { equals(method, "HEAD") }
+}
+
+extension ClientIdentity {
+  /// What same-origin means for this request.
+  var origin: Origin? {
+    authority.map {
+      Origin.tuple(
+        scheme: isHTTPS ? "https" : "http", host: $0.host, port: $0.effectivePort(https: isHTTPS))
+    }
+  }
+}

@@ -1,0 +1,177 @@
+// Everything a start needs beyond a well-formed configuration: certificates that load, names that
+// resolve, addresses that can be bound, descriptors enough. `check` stops after it; `run` goes on.
+// Every mistake is reported, with the place in the file that it comes from.
+
+import Configuration
+import Bytes
+import Kernel
+import TLS
+
+/// What a start has found ready.
+struct Prepared {
+  var snapshot: Snapshot
+  var workerCount: Int
+  var connections: Int
+  var upstreams: [UpstreamPlan]
+  /// Per listener of the snapshot.
+  var addresses: [SocketAddress]
+  var tls: [TLSContext?]
+  /// Remarks that are no reason not to start.
+  var warnings: [String]
+}
+
+struct Preflight {
+  private static let fileBytesMax = 4 << 20
+  /// Each bridge has two descriptors; this many are for everything else.
+  private static let sparePerProcess = 64
+
+  let snapshot: Snapshot
+  private(set) var problems: [Diagnostic] = []
+  private var warnings: [String] = []
+
+  init(_ snapshot: Snapshot) { self.snapshot = snapshot }
+
+  /// Nil when there are problems.
+  mutating func prepare() -> Prepared? {
+    let workerCount = snapshot.workers ?? Processors.usable()
+    let tls = snapshot.listeners.map { serverContext($0) }
+    let addresses = snapshot.listeners.map { bindAddress($0) }
+    let upstreams = snapshot.upstreams.map { upstream($0) }
+    let connections = connectionLimit(workers: workerCount)
+    guard problems.isEmpty else { return nil }
+    return Prepared(
+      snapshot: snapshot, workerCount: workerCount, connections: connections,
+      upstreams: upstreams, addresses: addresses.compactMap { $0 }, tls: tls, warnings: warnings)
+  }
+
+  // MARK: TLS
+
+  private mutating func serverContext(_ listener: ListenerSettings) -> TLSContext? {
+    guard let tls = listener.tls else { return nil }
+    var sources: [CertificateSource] = []
+    for pair in tls.certificates {
+      let certificate = read(pair.certificate, pair.location)
+      let key = read(pair.key, pair.location)
+      guard let certificate, let key else { continue }
+      sources.append(
+        CertificateSource(certificatePEM: certificate, keyPEM: key, name: pair.certificate))
+    }
+    guard sources.count == tls.certificates.count else { return nil }
+    let minimum: TLSVersion = tls.minimumVersion == .tls13 ? .tls13 : .tls12
+    let settings = ServerTLS(
+      certificates: sources, minimumVersion: minimum, protocols: ["http/1.1"])
+    do throws(TLSSetupFailure) {
+      let context = try TLSContext.server(settings)
+      warnings += context.warnings
+      return context
+    } catch {
+      let culprit = tls.certificates.first { $0.certificate == error.certificateName }
+      report(culprit?.location ?? listener.location, error.description)
+      return nil
+    }
+  }
+
+  private mutating func clientContext(_ tls: UpstreamTLSSettings) -> TLSContext? {
+    var authorities: [UInt8]?
+    if let path = tls.ca {
+      guard let bytes = read(path, tls.location) else { return nil }
+      authorities = bytes
+    }
+    do throws(TLSSetupFailure) {
+      return try TLSContext.client(ClientTLS(verify: tls.verify, caPEM: authorities))
+    } catch {
+      report(tls.location, error.description)
+      return nil
+    }
+  }
+
+  private mutating func read(_ path: String, _ location: SourceLocation) -> [UInt8]? {
+    do throws(FileFailure) {
+      return try Files.read(path, maxBytes: Self.fileBytesMax)
+    } catch {
+      report(location, "cannot read \(path): \(error.description)")
+      return nil
+    }
+  }
+
+  // MARK: Addresses
+
+  private mutating func bindAddress(_ listener: ListenerSettings) -> SocketAddress? {
+    guard let address = resolve(listener.bind, listener.location)?.first else { return nil }
+    if let errno = Listening.probe(address) {
+      report(listener.location, "cannot listen on \(address): \(errno.description)")
+      return nil
+    }
+    return address
+  }
+
+  private mutating func upstream(_ settings: UpstreamSettings) -> UpstreamPlan {
+    var plan = UpstreamPlan(addresses: [], serverNames: [], tls: nil)
+    if let tls = settings.tls { plan.tls = clientContext(tls) }
+    for endpoint in settings.endpoints {
+      guard let addresses = resolve(endpoint.address, endpoint.location) else { continue }
+      let name = settings.tls?.serverName ?? Self.hostName(endpoint.address)
+      for address in addresses where !plan.addresses.contains(address) {
+        plan.addresses.append(address)
+        plan.serverNames.append(name)
+      }
+    }
+    return plan
+  }
+
+  private static func hostName(_ address: EndpointAddress) -> String {
+    switch address {
+    case .hostPort(let pair): pair.host
+    case .unix: "localhost"
+    }
+  }
+
+  private mutating func resolve(
+    _ address: EndpointAddress, _ location: SourceLocation
+  ) -> [SocketAddress]? {
+    switch address {
+    case .unix(let path): return [.unix(path)]
+    case .hostPort(let pair):
+      if let literal = pair.literal { return [.ip(literal, port: pair.port)] }
+      do throws(ResolveFailure) {
+        return try Resolver.resolve(pair.host).map { .ip($0, port: pair.port) }
+      } catch {
+        report(location, "cannot resolve \(pair.host): \(error.description)")
+        return nil
+      }
+    }
+  }
+
+  // MARK: Descriptors
+
+  /// How many clients at once the descriptor limit carries: two each, and some for the process.
+  private mutating func connectionLimit(workers: Int) -> Int {
+    let descriptors = (try? DescriptorLimit.raise()).map { Int(clamping: $0) } ?? 1_024
+    let fixed = Self.sparePerProcess + workers * (snapshot.listeners.count + 4)
+    let carried = max(0, descriptors - fixed) / 2
+    guard let wanted = snapshot.limits.connections else {
+      let chosen = min(carried, 65_536)
+      if chosen < 65_536 {
+        warnings.append(
+          "limits.connections lowered to \(chosen): the process may open \(descriptors) files")
+      }
+      if chosen < workers { reportDescriptors(wanted: workers, descriptors, fixed) }
+      return chosen
+    }
+    if wanted > carried { reportDescriptors(wanted: wanted, descriptors, fixed) }
+    return wanted
+  }
+
+  private mutating func reportDescriptors(wanted: Int, _ descriptors: Int, _ fixed: Int) {
+    report(
+      SourceLocation(file: snapshot.listeners.first?.location.file ?? ""),
+      """
+      limits.connections: \(wanted) needs \(wanted * 2 + fixed) open files, but the limit is \
+      \(descriptors); raise it (ulimit -n, LimitNOFILE=) or lower limits.connections
+      """)
+  }
+
+  private mutating func report(_ location: SourceLocation, _ message: String) {
+    problems.append(Diagnostic(location, message))
+  }
+}

@@ -1,0 +1,247 @@
+// The process: from a checked configuration to running workers, and from a signal to their end. The
+// main thread stays here; it never touches a connection.
+
+import Configuration
+import Bytes
+import Kernel
+import Synchronization
+import TLS
+import Telemetry
+
+/// One worker as the supervisor sees it.
+private struct WorkerHandle {
+  let mailbox: Mailbox
+  let wakeup: Wakeup
+  let metrics: WorkerMetrics
+  let thread: SystemThread
+
+  func post(_ message: WorkerMessage) {
+    mailbox.post(message)
+    wakeup.wake()
+  }
+}
+
+struct Supervisor: ~Copyable {
+  private let prepared: Prepared
+  private let isDemo: Bool
+  private let services: [ListenerService]
+  private let signals: Signals
+  private let access: LogWriter
+  private let errors: LogWriter
+  private let metrics = WorkerMetrics()
+  private var log: ErrorLog
+  private var kernel: LinuxKernel
+  private var workers: [WorkerHandle] = []
+  private let running: RunningCount
+
+  init(
+    _ snapshot: Snapshot, services: [ListenerService]? = nil, tls: [TLSContext?]? = nil,
+    isDemo: Bool = false
+  ) throws(StartFailure) {
+    StandardStreams.ensureOpen()
+    let signals = try Self.system { () throws(Errno) in try Signals() }
+    let errors = try Self.system { () throws(Errno) in
+      try LogWriter(output: StandardStreams.error)
+    }
+    let access =
+      snapshot.log.access == .stderr
+      ? errors
+      : try Self.system { () throws(Errno) in try LogWriter(output: StandardStreams.output) }
+    var preflight = Preflight(snapshot)
+    guard var prepared = preflight.prepare() else { throw .problems(preflight.problems) }
+    if let tls { prepared.tls = tls }
+    kernel = try Self.system { () throws(Errno) in try LinuxKernel() }
+    self.signals = signals
+    self.errors = errors
+    self.access = access
+    self.prepared = prepared
+    self.isDemo = isDemo
+    self.services = services ?? snapshot.listeners.map { _ in .gateway }
+    running = RunningCount()
+    log = ErrorLog(ring: errors.ring, metrics: metrics, level: .info)
+  }
+
+  private static func system<Value: ~Copyable>(
+    _ body: () throws(Errno) -> Value
+  ) throws(StartFailure) -> Value {
+    do throws(Errno) {
+      return try body()
+    } catch {
+      throw .system("cannot start: \(error.description)")
+    }
+  }
+
+  /// Runs until a signal ends it. Returns the exit status.
+  mutating func run(ready: ([SocketAddress]) -> Void = { _ in }) throws(StartFailure) -> Int32 {
+    let bound: [SocketAddress]
+    let sets: [[Listener]]
+    do throws(Errno) {
+      (bound, sets) = try openListeners()
+    } catch {
+      throw .system("cannot listen: \(error.description)")
+    }
+    let shared = makeShared(bound)
+    log = ErrorLog(ring: errors.ring, metrics: metrics, level: shared.logLevel)
+    do throws(Errno) {
+      try errors.start(name: "log")
+      if access !== errors { try access.start(name: "access-log") }
+      try startWorkers(shared, sets)
+      announce(bound)
+      ready(bound)
+    } catch {
+      throw .system("cannot start: \(error.description)")
+    }
+    waitForTheEnd()
+    return 0
+  }
+
+  private mutating func makeShared(_ bound: [SocketAddress]) -> SharedState {
+    var upstreams = prepared.upstreams
+    // The demo's echo backend listens on a port that nobody knew before.
+    if isDemo, let echo = bound.last { upstreams[0].addresses = [echo] }
+    return SharedState(
+      snapshot: prepared.snapshot, upstreams: upstreams,
+      demo: isDemo ? DemoPorts(http: bound[0].port ?? 0, https: bound[1].port ?? 0) : nil,
+      workerCount: prepared.workerCount, connections: prepared.connections,
+      accessRing: access.ring, errorRing: errors.ring,
+      processTag: UInt32(truncatingIfNeeded: kernel.random()))
+  }
+
+  // MARK: Start
+
+  private func openListeners() throws(Errno) -> ([SocketAddress], [[Listener]]) {
+    var bound = prepared.addresses
+    var sets: [[Listener]] = []
+    for worker in 0..<prepared.workerCount {
+      var set: [Listener] = []
+      for index in bound.indices {
+        set.append(try listener(index, worker: worker, first: sets.first, &bound))
+      }
+      sets.append(set)
+    }
+    return (bound, sets)
+  }
+
+  private mutating func startWorkers(
+    _ shared: SharedState, _ sets: [[Listener]]
+  ) throws(Errno) {
+    for worker in 0..<prepared.workerCount {
+      workers.append(try startWorker(worker, shared, sets[worker]))
+      running.add(1)
+    }
+  }
+
+  private func listener(
+    _ index: Int, worker: Int, first: [Listener]?, _ bound: inout [SocketAddress]
+  ) throws(Errno) -> Listener {
+    let settings = prepared.snapshot.listeners[index]
+    var listener = Listener(
+      descriptor: Descriptor(-1), service: services[index], tls: prepared.tls[index])
+    if case .unix = bound[index] {
+      // One socket for all workers; each wake-up goes to one of them (EPOLLEXCLUSIVE).
+      listener.isShared = prepared.workerCount > 1
+      listener.descriptor =
+        if let first { try Listening.duplicate(first[index].descriptor) } else {
+          try Listening.open(bound[index], backlog: settings.backlog)
+        }
+      return listener
+    }
+    listener.descriptor = try Listening.open(bound[index], backlog: settings.backlog)
+    if let address = Listening.localAddress(of: listener.descriptor) { bound[index] = address }
+    listener.port = bound[index].port ?? 0
+    return listener
+  }
+
+  private func startWorker(
+    _ index: Int, _ shared: SharedState, _ listeners: [Listener]
+  ) throws(Errno) -> WorkerHandle {
+    let mailbox = Mailbox()
+    let wakeup = try Wakeup()
+    let metrics = WorkerMetrics()
+    let running = self.running
+    let thread = try SystemThread.start(name: "worker-\(index)") {
+      defer { running.add(-1) }
+      guard let kernel = try? LinuxKernel() else { return }
+      var worker = Worker(
+        kernel: kernel, shared: shared, index: index, metrics: metrics, mailbox: mailbox,
+        wakeup: wakeup.descriptor, listeners: listeners)
+      if worker.start() { worker.run() }
+    }
+    return WorkerHandle(mailbox: mailbox, wakeup: wakeup, metrics: metrics, thread: thread)
+  }
+
+  private mutating func announce(_ bound: [SocketAddress]) {
+    let now = kernel.now()
+    let wall = kernel.wallClock()
+    let workerCount = prepared.workerCount
+    let connections = prepared.connections
+    log.write(.started, now: now, wall: wall) { line in
+      line.field("version", Version.text)
+      line.field("libraries", Version.libraries)
+      line.field("workers", UInt64(workerCount))
+      line.field("connections", UInt64(connections))
+    }
+    for (address, context) in zip(bound, prepared.tls) {
+      log.write(.listening, now: now, wall: wall) { line in
+        line.field("address", address.description)
+        line.field("tls", word: context == nil ? "off" : "on")
+      }
+    }
+    for warning in prepared.warnings {
+      log.write(.note, now: now, wall: wall) { $0.field("note", warning) }
+    }
+  }
+
+  // MARK: End
+
+  /// SIGTERM drains, a second one stops at once. The workers end by themselves after a drain.
+  private mutating func waitForTheEnd() {
+    var isDraining = false
+    while running.value > 0 {
+      guard let signal = signals.next(timeout: isDraining ? .milliseconds(20) : .seconds(1)) else {
+        continue
+      }
+      switch signal {
+      case .terminate, .interrupt:
+        let message: WorkerMessage = isDraining ? .stop : .drain
+        logSignal(.draining, isDraining ? "stopping at once" : "draining")
+        isDraining = true
+        for worker in workers { worker.post(message) }
+      case .hangUp: logSignal(.signalIgnored, "SIGHUP: reloading is not available yet")
+      case .user1: logSignal(.signalIgnored, "SIGUSR1: there are no log files to reopen")
+      case .user2: logSignal(.signalIgnored, "SIGUSR2: upgrading is not available yet")
+      }
+    }
+    for worker in workers { worker.thread.join() }
+    reportStop()
+    removeSockets()
+    access.finish(patience: .seconds(1))
+    if access !== errors { errors.finish(patience: .seconds(1)) }
+  }
+
+  private mutating func logSignal(_ event: LogEvent, _ text: String) {
+    log.write(event, now: kernel.now(), wall: kernel.wallClock()) { $0.field("note", text) }
+  }
+
+  /// The last line: what this process has counted, so that a run can be judged by its log.
+  private mutating func reportStop() {
+    let workers = self.workers
+    log.write(.stopped, now: kernel.now(), wall: kernel.wallClock()) { line in
+      for counter in Counter.allCases {
+        let sum = workers.reduce(UInt64(0)) { $0 &+ $1.metrics.value(counter) }
+        if sum > 0 { line.field(counter.row.name, sum) }
+      }
+    }
+  }
+
+  private func removeSockets() {
+    for case .unix(let path) in prepared.addresses { Files.removeSocket(path) }
+  }
+}
+
+/// Workers that have not ended.
+private final class RunningCount: Sendable {
+  private let count = Mutex(0)
+  var value: Int { count.withLock { $0 } }
+  func add(_ change: Int) { count.withLock { $0 += change } }
+}

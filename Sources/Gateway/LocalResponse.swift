@@ -1,0 +1,174 @@
+// Answers the gateway gives itself: errors in plain text, and the demo's page. Pure: it makes the
+// bytes, the connection sends them. Nothing a peer sent goes into a head; what goes into a body is
+// made printable and stays plain text.
+
+import Bytes
+import Wire
+
+/// One complete response.
+struct LocalResponse {
+  private struct Extra {
+    var name: StaticString
+    var value: String
+  }
+
+  let status: UInt16
+  private let contentType: StaticString
+  private let body: [UInt8]
+  /// The connection ends after this answer.
+  private let closes: Bool
+  private var extras: [Extra] = []
+
+  private init(_ status: UInt16, _ contentType: StaticString, _ body: [UInt8], closes: Bool) {
+    self.status = status
+    self.contentType = contentType
+    self.body = body
+    self.closes = closes
+  }
+
+  /// The answer for a fault, nil where the table has none. It closes the connection where the fault
+  /// asks for it or `closes` does.
+  static func fault(_ fault: Fault, closes: Bool) -> LocalResponse? {
+    guard let status = fault.status else { return nil }
+    let text = "\(status) \(Self.reason(status))\n\n\(Self.explanation(fault))\n"
+    return plain(status, text, closes: closes || fault.closesConnection)
+  }
+
+  /// The 403 of the origin check. `origin`: the offending value as it came, nil when there was none
+  /// or more than one; `own`: what same-origin would be; `why`: the check's verdict.
+  static func originRefused(
+    _ origin: [UInt8]?, own: Origin?, why: OriginPolicy.Reason, closes: Bool
+  ) -> LocalResponse {
+    let came = origin.map { printable($0) } ?? "none"
+    var text = "403 \(reason(403))\n\nThe origin of this WebSocket is not allowed here.\n\n"
+    text += "Origin that was sent:   \(came)\n"
+    if let own { text += "Origin of this address: \(own)\n" }
+    text += "\n" + advice(why) + "\n"
+    return plain(403, text, closes: closes)
+  }
+
+  static func demoPage(httpPort: UInt16, httpsPort: UInt16, closes: Bool) -> LocalResponse {
+    var response = LocalResponse(
+      200, "text/html; charset=utf-8",
+      DemoPage.render(httpPort: httpPort, httpsPort: httpsPort), closes: closes)
+    response.extras = [
+      Extra(name: "Content-Security-Policy", value: DemoPage.contentSecurityPolicy),
+      Extra(name: "X-Content-Type-Options", value: "nosniff"),
+      Extra(name: "Referrer-Policy", value: "no-referrer"),
+    ]
+    return response
+  }
+
+  /// The bytes on the wire. For HEAD pass `withoutBody`: the head stays the same.
+  func bytes(withoutBody: Bool = false) -> [UInt8] {
+    var head = HeadWriter()
+    head.statusLine(Int(status), Self.reason(status))
+    head.field("Content-Type", literal: contentType)
+    head.field("Content-Length", decimal: UInt64(body.count))
+    head.field("Cache-Control", literal: "no-store")
+    for extra in extras { head.field(extra.name, extra.value) }
+    addConnection(to: &head)
+    head.end()
+    return withoutBody ? head.bytes : head.bytes + body
+  }
+
+  /// 426 has to say what to upgrade to (RFC 9110 section 15.5.22), in `Connection` as well.
+  private func addConnection(to head: inout HeadWriter) {
+    if status == 426 {
+      head.field("Upgrade", literal: "websocket")
+      head.field("Sec-WebSocket-Version", literal: "13")
+      head.field("Connection", literal: closes ? "Upgrade, close" : "Upgrade")
+    } else if closes {
+      head.field("Connection", literal: "close")
+    }
+  }
+
+  private static func plain(_ status: UInt16, _ text: String, closes: Bool) -> LocalResponse {
+    var response = LocalResponse(
+      status, "text/plain; charset=utf-8", Array(text.utf8), closes: closes)
+    response.extras = [Extra(name: "X-Content-Type-Options", value: "nosniff")]
+    switch status {
+    case 405:
+      let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+      response.extras.append(Extra(name: "Allow", value: methods))
+    case 503: response.extras.append(Extra(name: "Retry-After", value: "5"))
+    default: break
+    }
+    return response
+  }
+
+  // MARK: Words
+
+  /// RFC 9110 section 15, RFC 6585; of the statuses the gateway gives itself.
+  static func reason(_ status: UInt16) -> StaticString {
+    switch status {
+    case 200: "OK"
+    case 400: "Bad Request"
+    case 403: "Forbidden"
+    case 404: "Not Found"
+    case 405: "Method Not Allowed"
+    case 408: "Request Timeout"
+    case 414: "URI Too Long"
+    case 426: "Upgrade Required"
+    case 431: "Request Header Fields Too Large"
+    case 500: "Internal Server Error"
+    case 501: "Not Implemented"
+    case 502: "Bad Gateway"
+    case 503: "Service Unavailable"
+    case 504: "Gateway Timeout"
+    case 505: "HTTP Version Not Supported"
+    default: "Response"
+    }
+  }
+
+  /// What a person who meets the answer can use. Says nothing about what is behind the gateway.
+  private static func explanation(_ fault: Fault) -> String {
+    switch fault {
+    case .malformedRequest: "The request is not valid HTTP."
+    case .malformedHandshake: "The WebSocket handshake is not valid (RFC 6455, section 4.2.1)."
+    case .methodNotAllowed: "This method is not served here."
+    case .httpVersion: "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+    case .notImplemented: "The request asks for something that is not supported here."
+    case .headTooSlow: "The request did not arrive in time."
+    case .lineTooLong: "The request line is too long."
+    case .headTooLarge: "The request's fields are too large or too many."
+    case .webSocketVersion: "Only version 13 of WebSocket is spoken here."
+    case .upgradeRequired: "Only WebSockets are served here."
+    case .noRoute: "Nothing is served at this address."
+    case .originRefused: "The origin of this WebSocket is not allowed here."
+    case .limitReached: "The gateway is at its limit. Try again later."
+    case .refusingWork, .drain: "The gateway is stopping. Try again later."
+    case .noEndpoint, .connectFailed, .backendTLSFailed:
+      "The backend cannot be reached. Try again later."
+    case .backendSilent, .backendTimedOut, .backendWriteStalled:
+      "The backend did not answer in time."
+    case .backendAnswerBroken, .backendVanished: "The backend's answer is not valid."
+    case .gatewayFault: "Something went wrong in the gateway."
+    case .clientTLSFailed, .clientTLSTooSlow, .clientProtocolError, .clientMessageTooBig,
+      .clientBadUTF8, .clientPingRate, .backendProtocolError, .backendMessageTooBig,
+      .backendBadUTF8, .clientVanished, .clientTimedOut, .clientWriteStalled,
+      .clientCloseTimedOut, .backendCloseTimedOut, .tunnelIdle:
+      "The connection failed."
+    }
+  }
+
+  private static func advice(_ why: OriginPolicy.Reason) -> String {
+    switch why {
+    case .schemeDiffers:
+      """
+      Only the scheme (http or https) differs. Does TLS end at a proxy before this gateway? Then
+      its address belongs into `trusted_proxies`, and it has to send X-Forwarded-Proto.
+      """
+    case .missing: "Programs other than browsers need `missing: allow` in the route's `origins`."
+    case .malformed: "The value is not an origin (RFC 6454, section 6.2)."
+    case .duplicate: "There is more than one Origin field."
+    case .notListed: "Whoever runs this gateway can list it in the route's `origins`."
+    }
+  }
+
+  /// The value in visible ASCII, everything else as `?`, cut at 256 bytes.
+  private static func printable(_ bytes: [UInt8]) -> String {
+    let shown = bytes.prefix(256).map { $0 > 0x20 && $0 < 0x7f ? $0 : UInt8(ascii: "?") }
+    return String(decoding: shown, as: UTF8.self) + (bytes.count > 256 ? "..." : "")
+  }
+}

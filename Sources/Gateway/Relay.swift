@@ -1,0 +1,38 @@
+// Backpressure. The only place that decides to pause or resume the reading of a direction: at the
+// high mark of unsent bytes towards one side, the other side is not read; at the low mark it is
+// again. Nothing else stops.
+
+import Bytes
+import Telemetry
+
+extension Worker where K: ~Copyable {
+  /// Bytes towards `id` wait: stop reading what feeds it.
+  mutating func pauseSourceIfFull(_ id: SlotID) {
+    guard connections[id].output.count >= Self.outputHighMark, let source = source(of: id) else {
+      return
+    }
+    guard !connections[source].pauses.contains(.backpressure) else { return }
+    connections[source].pauses.insert(.backpressure)
+    metrics.add(.pauses, 1)
+    updateInterest(source)
+  }
+
+  mutating func resumeSourceIfDrained(_ id: SlotID) {
+    guard connections[id].output.count <= Self.outputLowMark, let source = source(of: id) else {
+      return
+    }
+    guard connections[source].pauses.contains(.backpressure) else { return }
+    connections[source].pauses.remove(.backpressure)
+    updateInterest(source)
+    if let exchange = connections[source].exchange { exchangeReadingResumed(exchange, source) }
+  }
+
+  /// The connection whose bytes go to `id`; the echo backend's own clients feed themselves.
+  private func source(of id: SlotID) -> SlotID? {
+    if case .echo = connections[id].role { return id }
+    guard let exchange = connections[id].exchange, exchanges.contains(exchange),
+      let source = exchanges[exchange].other(than: id), connections.contains(source)
+    else { return nil }
+    return source
+  }
+}

@@ -1,0 +1,79 @@
+// A backend that answers an upgrade with anything but 101: its one final response goes to the
+// client as an ordinary one, with its body framing, and both connections end. No tunnel arises.
+
+import TLS
+import Kernel
+import Configuration
+import Bytes
+import Telemetry
+import Wire
+
+extension Worker where K: ~Copyable {
+  mutating func relayFinal(_ exchange: SlotID, _ head: ResponseHead, _ attempt: UpgradeAttempt) {
+    let edits = route(of: exchange).headers.response
+    guard let bytes = ClientResponse.relayed(head, edits: edits),
+      let client = exchanges[exchange].client, let backend = exchanges[exchange].backend
+    else { return refuse(exchange, .backendAnswerBroken) }
+    metrics.add(.backendRefusals)
+    exchanges[exchange].phase = .relayingResponse
+    exchanges[exchange].status = UInt16(clamping: head.status)
+    exchanges[exchange].body = BodyFraming(head.bodyFraming)
+    setTimeout(
+      exchange: exchange, .responseIdle, after: route(of: exchange).timeouts.responseIdle)
+    connections[client].pauses.remove(.awaitingAnswer)
+    connections[client].input.removeAll()
+    updateInterest(client)
+    send(client, bytes)
+    var waiting = ByteQueue()
+    swap(&waiting, &connections[backend].input)
+    waiting.withSpan { relayBody(exchange, $0) }
+  }
+
+  /// Body bytes pass verbatim; the framing is followed to know the end.
+  mutating func relayBody(_ exchange: SlotID, _ bytes: Span<UInt8>) {
+    guard let client = exchanges[exchange].client else { return }
+    do throws(HTTPViolation) {
+      switch try exchanges[exchange].body.advance(bytes) {
+      case .needMore:
+        exchanges[exchange].relayed.backend &+= UInt64(bytes.count)
+        exchanges[exchange].deadline = now + route(of: exchange).timeouts.responseIdle
+        send(client, bytes)
+      case .complete(let consumed):
+        exchanges[exchange].relayed.backend &+= UInt64(consumed)
+        send(client, bytes.extracting(0..<consumed))
+        endRelay(exchange, fault: nil)
+      }
+    } catch {
+      endRelay(exchange, fault: .backendAnswerBroken)
+    }
+  }
+
+  mutating func relayLegLost(_ exchange: SlotID, _ leg: Leg, _ loss: ConnectionLoss) {
+    if leg == .client { return endRelay(exchange, fault: .clientVanished) }
+    let isComplete = loss == .endOfStream && exchanges[exchange].body.mayEndHere
+    endRelay(exchange, fault: isComplete ? nil : .backendVanished)
+  }
+
+  mutating func relayTimedOut(_ exchange: SlotID) { endRelay(exchange, fault: .backendSilent) }
+
+  /// A response that is not whole must not look whole: its client's connection is reset.
+  private mutating func endRelay(_ exchange: SlotID, fault: Fault?) {
+    if let attempt = exchanges[exchange].attempt {
+      accessLog.http(
+        attempt.facts, method: attempt.head.methodBytes,
+        ResponseFacts(
+          status: exchanges[exchange].status, duration: now - exchanges[exchange].startedAt,
+          fault: fault?.word, bytes: exchanges[exchange].relayed.backend),
+        wall: kernel.wallClock())
+    }
+    if let fault { metrics.add(fault.counter) }
+    let client = exchanges[exchange].client
+    let backend = exchanges[exchange].backend
+    detach(exchange, .client)
+    detach(exchange, .backend)
+    remove(exchange)
+    if let backend { closeNow(backend) }
+    guard let client else { return }
+    if fault == nil { finish(client, lingering: true) } else { abortNow(client) }
+  }
+}

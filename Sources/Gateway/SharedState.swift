@@ -1,0 +1,108 @@
+// What all workers of a process share: compiled from the snapshot at start, never changed after.
+
+import Bytes
+import Configuration
+import TLS
+import Telemetry
+import Wire
+
+typealias RouteTimeouts = Timeouts
+
+/// A route as the data path uses it.
+final class RoutePlan: Sendable {
+  let name: String
+  let upstream: Int
+  let origins: OriginPolicy
+  let webSocket: WebSocketSettings
+  let headers: HeaderSettings
+  let timeouts: RouteTimeouts
+
+  init(_ settings: RouteSettings) {
+    name = settings.displayName
+    upstream = settings.upstream
+    origins = settings.origins
+    webSocket = settings.webSocket
+    headers = settings.headers
+    timeouts = settings.timeouts
+  }
+}
+
+/// An upstream with its names resolved: every address a name has is an endpoint.
+struct UpstreamPlan: Sendable {
+  var addresses: [SocketAddress]
+  /// For TLS, per address: the name its certificate must be for.
+  var serverNames: [String]
+  var tls: TLSContext?
+}
+
+/// Where the page of `bascule demo` finds its sockets.
+struct DemoPorts: Sendable {
+  var http: UInt16
+  var https: UInt16
+}
+
+final class SharedState: Sendable {
+  let snapshot: Snapshot
+  let router: Router
+  let routes: [RoutePlan]
+  let upstreams: [UpstreamPlan]
+  /// Set in a demo: its page is served on `/`, before any route.
+  let demo: DemoPorts?
+  let workerCount: Int
+  let connectionsPerWorker: Int
+  let requestLimits: HeadLimits
+  let responseLimits: HeadLimits
+  let timeouts: RouteTimeouts
+  let accessRing: LogRing
+  let errorRing: LogRing
+  let logLevel: LogLevel
+  /// In front of every exchange's number in the logs, so that ids differ between processes.
+  let processTag: UInt32
+
+  init(
+    snapshot: Snapshot, upstreams: [UpstreamPlan], demo: DemoPorts? = nil, workerCount: Int,
+    connections: Int, accessRing: LogRing, errorRing: LogRing, processTag: UInt32
+  ) {
+    self.snapshot = snapshot
+    self.upstreams = upstreams
+    self.demo = demo
+    self.workerCount = workerCount
+    self.accessRing = accessRing
+    self.errorRing = errorRing
+    self.processTag = processTag
+    router = Router(snapshot.routes)
+    routes = snapshot.routes.map(RoutePlan.init)
+    connectionsPerWorker = max(1, connections / workerCount)
+    let limits = snapshot.limits
+    requestLimits = HeadLimits(
+      headBytesMax: limits.requestHead, fieldsMax: limits.requestFields,
+      lineBytesMax: limits.requestLine)
+    responseLimits = HeadLimits(
+      headBytesMax: limits.responseHead, fieldsMax: limits.responseFields,
+      lineBytesMax: limits.responseHead)
+    timeouts = snapshot.timeouts
+    logLevel =
+      switch snapshot.log.level {
+      case .debug: .debug
+      case .info: .info
+      case .warn: .warn
+      case .error: .error
+      }
+  }
+}
+
+extension RouteSettings {
+  /// "chat.example.com/ws", "*.example.com/", "any/": how logs name a route.
+  var displayName: String {
+    let hostText =
+      switch host {
+      case .any: "*"
+      case .exact(let name): name
+      case .wildcard(let suffix): "*.\(suffix)"
+      }
+    return switch path {
+    case .prefix(let path): hostText + path
+    case .exact(let path): "\(hostText) = \(path)"
+    }
+  }
+}

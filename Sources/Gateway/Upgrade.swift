@@ -1,0 +1,171 @@
+// The WebSocket handshake between client and backend: ours to the client, and ours, with a fresh
+// key, to the backend. Nothing the client sends reaches the backend before its answer is validated.
+
+import Configuration
+import Bytes
+import Kernel
+import TLS
+import Telemetry
+import Wire
+
+extension Worker where K: ~Copyable {
+  private static var informationalMax: Int { 8 }
+
+  /// Makes a checked handshake into an exchange and dials a backend.
+  mutating func beginUpgrade(
+    _ id: SlotID, _ route: Int, _ request: AnsweredRequest, _ client: ClientIdentity,
+    _ asked: HandshakeOffer
+  ) {
+    guard handshakesInFlight < max(1, shared.snapshot.limits.handshakes / shared.workerCount)
+    else { return respond(id, .limitReached, to: request, detail: "handshakes") }
+    let plan = shared.routes[route]
+    var offer = asked
+    if plan.webSocket.compression == .off { offer.deflate = [] }
+    offer.key = freshKey()
+    let outgoing = UpstreamRequest.upgrade(
+      request.head, from: client, offer: UpgradeOffer(offer), edits: plan.headers.request)
+    guard let outgoing else { return respond(id, .malformedRequest, to: request) }
+    var facts = request.facts
+    facts.route = plan.name
+    let attempt = UpgradeAttempt(
+      head: request.head, facts: facts, request: outgoing,
+      expectedAccept: Self.accept(offer.key), clientAccept: Self.accept(asked.key), offer: offer)
+    guard
+      let exchange = exchanges.insert(
+        Exchange(client: id, route: route, attempt: attempt, now: now))
+    else { return respond(id, .limitReached, to: request, detail: "exchanges") }
+    handshakesInFlight += 1
+    connections[id].exchange = exchange
+    connections[id].pauses.insert(.awaitingAnswer)
+    updateInterest(id)
+    dial(exchange)
+  }
+
+  private mutating func freshKey() -> [UInt8] {
+    let random = (kernel.random(), kernel.random())
+    var bytes: [UInt8] = []
+    for word in [random.0, random.1] {
+      for shift in stride(from: 0, to: 64, by: 8) {
+        bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
+      }
+    }
+    return Digest.base64(bytes.span)
+  }
+
+  private static func accept(_ key: [UInt8]) -> [UInt8] {
+    Handshake.accept(key: key.span, sha1: { Digest.sha1($0) }, base64: { Digest.base64($0) })
+  }
+
+  // MARK: The backend's answer
+
+  /// More of the answer is in the backend connection's `input`.
+  mutating func answerReceived(_ exchange: SlotID) {
+    while exchanges.contains(exchange), case .awaitingAnswer = exchanges[exchange].phase,
+      let id = exchanges[exchange].backend
+    {
+      do throws(HTTPViolation) {
+        guard let head = try Self.parseAnswer(&connections[id]) else { return }
+        connections[id].role = .upstream(ResponseParser(limits: shared.responseLimits))
+        answered(exchange, head)
+      } catch {
+        return refuseAnswer(exchange, error.word)
+      }
+    }
+  }
+
+  private static func parseAnswer(
+    _ connection: inout Connection
+  ) throws(HTTPViolation) -> ResponseHead? {
+    guard case .upstream(var parser) = connection.role else { return nil }
+    let parsed = try connection.input.withSpan {
+      (bytes) throws(HTTPViolation) in try parser.parse(bytes)
+    }
+    connection.role = .upstream(parser)
+    guard case .done(let head, let consumed) = parsed else { return nil }
+    connection.input.consume(consumed)
+    return head
+  }
+
+  private mutating func answered(_ exchange: SlotID, _ head: ResponseHead) {
+    guard let attempt = exchanges[exchange].attempt else { return }
+    if head.isInterim {
+      attempt.informational += 1
+      if attempt.informational > Self.informationalMax {
+        refuseAnswer(exchange, "too-many-interim-responses")
+      }
+    } else if head.status == 101 {
+      switching(exchange, head, attempt)
+    } else {
+      relayFinal(exchange, head, attempt)
+    }
+  }
+
+  private mutating func switching(
+    _ exchange: SlotID, _ head: ResponseHead, _ attempt: UpgradeAttempt
+  ) {
+    let agreement: HandshakeAgreement
+    let expected = attempt.expectedAccept
+    do throws(AnswerViolation) {
+      agreement = try Handshake.validateAnswer(
+        head, expectedAccept: expected.span, offer: attempt.offer)
+    } catch {
+      return refuseAnswer(exchange, error.word)
+    }
+    let plan = route(of: exchange)
+    let answer = UpgradeAnswer(
+      accept: attempt.clientAccept, subprotocol: agreement.subprotocol,
+      extensions: agreement.deflate?.text)
+    guard
+      let bytes = ClientResponse.switching(head, answer, edits: plan.headers.response),
+      let client = exchanges[exchange].client
+    else { return refuseAnswer(exchange, "too-many-connection-options") }
+    attempt.facts.subprotocol = agreement.subprotocol
+    exchanges[exchange].facts = attempt.facts.kept()
+    exchanges[exchange].attempt = nil
+    exchanges[exchange].timeout = .none
+    exchanges[exchange].deadline = .never
+    handshakesInFlight -= 1
+    metrics.add(.handshakesAccepted)
+    accessLog.open(attempt.facts, wall: kernel.wallClock())
+    send(client, bytes)
+    if plan.webSocket.mode == .tunnel {
+      beginTunnel(exchange)
+    } else {
+      beginBridge(exchange, allowsRSV1: agreement.deflate != nil)
+    }
+  }
+
+  /// The backend's connection ended before its answer was complete.
+  mutating func answerLost(_ exchange: SlotID, _ loss: ConnectionLoss) {
+    switch loss {
+    case .writeStalled, .timedOut: refuse(exchange, .backendSilent)
+    case .tls(let failure):
+      logEvent(
+        .backendTLSFailed, reason: failure.reason,
+        endpoint: exchanges[exchange].attempt?.facts.endpoint)
+      refuse(exchange, .backendTLSFailed, detail: failure.word)
+    case .endOfStream, .failed: refuse(exchange, .backendVanished)
+    }
+  }
+
+  private mutating func refuseAnswer(_ exchange: SlotID, _ detail: StaticString) {
+    guard exchanges.contains(exchange) else { return }
+    logEvent(
+      .backendAnswerBroken, reason: detail.description,
+      endpoint: exchanges[exchange].attempt?.facts.endpoint)
+    refuse(exchange, .backendAnswerBroken, detail: detail)
+  }
+}
+
+extension UpgradeOffer {
+  /// What goes to the backend, as field values.
+  init(_ offer: HandshakeOffer) {
+    let comma = Array(", ".utf8)
+    self.init(
+      key: offer.key,
+      subprotocols: offer.subprotocols.isEmpty
+        ? nil : Array(offer.subprotocols.joined(separator: comma)),
+      extensions: offer.deflate.isEmpty
+        ? nil : Array(offer.deflate.map(\.text).joined(separator: comma)))
+  }
+}

@@ -1,0 +1,157 @@
+// The heads the gateway writes between client and backend: the upgrade request, the 101 that
+// answers the client, and the final response of a backend that would not upgrade. Pure: heads in,
+// bytes out.
+
+import Bytes
+import Configuration
+import Wire
+
+/// What the handshake wants in the request, beside what every request has.
+struct UpgradeOffer: Sendable {
+  /// Of ours and fresh, in base64.
+  var key: [UInt8]
+  /// The client's list of subprotocols; nil when it offers none.
+  var subprotocols: [UInt8]?
+  /// The offers that go through by the compression mode; nil for none.
+  var extensions: [UInt8]?
+
+  init(key: [UInt8], subprotocols: [UInt8]? = nil, extensions: [UInt8]? = nil) {
+    self.key = key
+    self.subprotocols = subprotocols
+    self.extensions = extensions
+  }
+}
+
+enum UpstreamRequest {
+  /// The upgrade request to a backend, always an HTTP/1.1 GET. Names are written as RFC 6455
+  /// writes them, since old servers compare them with their case. Nil when the head holds what
+  /// cannot be forwarded (too many Connection options): a malformed request.
+  static func upgrade(
+    _ head: RequestHead, from client: ClientIdentity, offer: UpgradeOffer, edits: HeaderEdits
+  ) -> [UInt8]? {
+    guard let nominated = Nominations(of: head) else { return nil }
+    var out = OutgoingHead(edits)
+    guard out.requestLine("GET", head) else { return nil }
+    out.fixed("Host", host(head))
+    out.fixed("Upgrade", literal: "websocket")
+    out.fixed("Connection", literal: "Upgrade")
+    out.fixed("Sec-WebSocket-Key", offer.key)
+    out.fixed("Sec-WebSocket-Version", literal: "13")
+    if let list = offer.subprotocols { out.fixed("Sec-WebSocket-Protocol", list) }
+    if let list = offer.extensions { out.fixed("Sec-WebSocket-Extensions", list) }
+    out.fields(of: head) { field, name in
+      passes(field, name, isTrusted: client.isTrusted, edits) && !nominated.contains(name)
+    }
+    ForwardedHeaders.write(head, client, to: &out)
+    return out.finish()
+  }
+
+  /// As the client wrote it.
+  private static func host(_ head: RequestHead) -> [UInt8] {
+    if let value = head.onlyValue(of: .host) { return Array(head.bytes[value]) }
+    return Array((head.host?.description ?? "").utf8)
+  }
+
+  private static func passes(
+    _ field: Field, _ name: Span<UInt8>, isTrusted: Bool, _ edits: HeaderEdits
+  ) -> Bool {
+    let known = field.known
+    if known.isHopByHop || known.isHandshake || known.isForwarding { return false }
+    // An upgrade request has no body, so there is nothing to expect 100 for.
+    if known == .expect { return false }
+    if isProxyName(name) { return false }
+    // Says the same as X-Forwarded-For, so the same rule holds.
+    if known == .forwarded { return isTrusted }
+    if !isTrusted, isForwardingName(name) { return false }
+    return !isAlias(name, edits)
+  }
+
+  /// `X-Forwarded-Ssl`, `-Prefix`, `-User` and their kin: backends believe them, so only trusted
+  /// proxies may say them.
+  private static func isForwardingName(_ name: Span<UInt8>) -> Bool {
+    let prefixCount = 12
+    return name.count > prefixCount
+      && ASCII.equalsIgnoringCase(name.extracting(0..<prefixCount), "x-forwarded-")
+  }
+
+  /// CGI and its heirs read `_` and `.` as `-`, so such a name could stand for one that is ours.
+  /// Names with `_` are dropped whatever they spell.
+  private static func isAlias(_ name: Span<UInt8>, _ edits: HeaderEdits) -> Bool {
+    var plain: [UInt8] = []
+    var hasDot = false
+    for index in 0..<name.count {
+      if name[index] == UInt8(ascii: "_") { return true }
+      hasDot = hasDot || name[index] == UInt8(ascii: ".")
+      plain.append(name[index] == UInt8(ascii: ".") ? UInt8(ascii: "-") : name[index])
+    }
+    guard hasDot else { return false }
+    let known = KnownField(name: plain.span)
+    return known != .other || isForwardingName(plain.span) || edits.mentions(plain.span)
+  }
+}
+
+/// What is decided about the WebSocket when the backend's answer has been checked.
+struct UpgradeAnswer: Sendable {
+  /// For the client's key, in base64.
+  var accept: [UInt8]
+  var subprotocol: [UInt8]?
+  var extensions: [UInt8]?
+
+  init(accept: [UInt8], subprotocol: [UInt8]? = nil, extensions: [UInt8]? = nil) {
+    self.accept = accept
+    self.subprotocol = subprotocol
+    self.extensions = extensions
+  }
+}
+
+enum ClientResponse {
+  /// The 101 for the client. Nil when the backend's head holds what cannot be forwarded: a broken
+  /// answer.
+  static func switching(
+    _ answer: ResponseHead, _ agreed: UpgradeAnswer, edits: HeaderEdits
+  ) -> [UInt8]? {
+    guard let nominated = Nominations(of: answer) else { return nil }
+    var out = OutgoingHead(edits)
+    out.statusLine(101, "Switching Protocols")
+    out.fixed("Upgrade", literal: "websocket")
+    out.fixed("Connection", literal: "Upgrade")
+    out.fixed("Sec-WebSocket-Accept", agreed.accept)
+    if let name = agreed.subprotocol { out.fixed("Sec-WebSocket-Protocol", name) }
+    if let list = agreed.extensions { out.fixed("Sec-WebSocket-Extensions", list) }
+    out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+    return out.finish()
+  }
+
+  /// The head of a final response that is relayed with its body, after which the connection ends.
+  /// `answer.bodyFraming` decides the framing fields; the body follows verbatim.
+  static func relayed(_ answer: ResponseHead, edits: HeaderEdits) -> [UInt8]? {
+    guard let nominated = Nominations(of: answer) else { return nil }
+    var out = OutgoingHead(edits)
+    out.statusLine(of: answer)
+    out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+    switch answer.bodyFraming {
+    case .none, .untilClose: break
+    case .length(let count): out.fixed("Content-Length", Array(String(count).utf8))
+    case .chunked: out.fixed("Transfer-Encoding", literal: "chunked")
+    }
+    out.ours("Via", Array("1.1 bascule".utf8))
+    out.fixed("Connection", literal: "close")
+    return out.finish()
+  }
+
+  /// Alt-Svc would send clients past the gateway.
+  private static func passes(_ field: Field, _ name: Span<UInt8>) -> Bool {
+    let known = field.known
+    return !known.isHopByHop && !known.isHandshake && known != .altSvc && !isProxyName(name)
+  }
+}
+
+/// `Proxy` (which CGI programs take for HTTP_PROXY) and everything that starts with `Proxy-`: said to
+/// us, not to the other side.
+private func isProxyName(_ name: Span<UInt8>) -> Bool {
+  let prefixCount = 5
+  guard name.count >= prefixCount,
+    ASCII.equalsIgnoringCase(name.extracting(0..<prefixCount), "proxy")
+  else { return false }
+  return name.count == prefixCount || name[prefixCount] == UInt8(ascii: "-")
+}

@@ -1,0 +1,146 @@
+// A worker: one thread, one epoll, and every connection it has accepted or opened, for their whole
+// lives. Nothing in it is shared; other threads reach it through its mailbox only. Generic over the
+// kernel, so that all of it also runs on a simulated one.
+
+import Configuration
+import Bytes
+import Kernel
+import TLS
+import Telemetry
+
+struct Worker<K: Kernel & ~Copyable>: ~Copyable {
+  /// In front of received bytes, for what was held back of the stream before.
+  static var headroom: Int { HeldBytes.capacity }
+  /// One read on a flowing bridge, and one otherwise.
+  static var largeRead: Int { 256 * 1024 }
+  static var smallRead: Int { 64 * 1024 }
+  /// Unsent bytes at which a direction's source is no longer read, and at which it is again.
+  static var outputHighMark: Int { 64 * 1024 }
+  static var outputLowMark: Int { 16 * 1024 }
+  /// What a peer that is being let go may still send.
+  static var lingerBytesMax: Int { 1024 * 1024 }
+  static var eventsPerTurn: Int { 512 }
+  static var acceptsPerTurn: Int { 16 }
+
+  var kernel: K
+  let shared: SharedState
+  let index: Int
+  let metrics: WorkerMetrics
+  let mailbox: Mailbox
+  let wakeup: Descriptor
+  var accessLog: AccessLog
+  var errorLog: ErrorLog
+
+  var connections: Slab<Connection>
+  var exchanges: Slab<Exchange>
+  var listeners: [Listener]
+  var timers: Timers
+  /// The time of this turn; the clock is read once per turn.
+  var now: MonotonicTime
+  let pingTag: PingTag
+
+  let inbound = SharedBuffer(capacity: HeldBytes.capacity + 256 * 1024)
+  let plaintext = SharedBuffer(capacity: 64 * 1024)
+  let outbound = SharedBuffer(capacity: 64 * 1024)
+  let scratch = SharedBuffer(capacity: 256)
+  var events: [Event] = []
+  var casualties: [SlotID] = []
+
+  /// Accepted connections that are open, in all and per address when that is limited.
+  var clients = 0
+  var clientsByAddress: [IPAddress: Int] = [:]
+  var handshakesInFlight = 0
+  var isAccepting = true
+  /// Out of descriptors: a timer decides when accepting goes on.
+  var isResting = false
+  var nextEndpoint: [Int]
+  var nextExchange: UInt64 = 0
+  var drainDeadline: MonotonicTime?
+  var isStopped = false
+
+  init(
+    kernel: consuming K, shared: SharedState, index: Int, metrics: WorkerMetrics,
+    mailbox: Mailbox, wakeup: Descriptor, listeners: [Listener]
+  ) {
+    self.kernel = kernel
+    self.shared = shared
+    self.index = index
+    self.metrics = metrics
+    self.mailbox = mailbox
+    self.wakeup = wakeup
+    self.listeners = listeners
+    let access = shared.snapshot.log.access == .off ? nil : shared.accessRing
+    accessLog = AccessLog(ring: access, metrics: metrics)
+    errorLog = ErrorLog(ring: shared.errorRing, metrics: metrics, level: shared.logLevel)
+    connections = Slab(capacity: shared.connectionsPerWorker * 2)
+    exchanges = Slab(capacity: shared.connectionsPerWorker)
+    now = self.kernel.now()
+    timers = Timers(now: now)
+    pingTag = PingTag(random: self.kernel.random())
+    nextEndpoint = shared.upstreams.map { $0.addresses.isEmpty ? 0 : index % $0.addresses.count }
+    events.reserveCapacity(Self.eventsPerTurn)
+  }
+
+  /// Watches the mailbox and the listeners. False when the kernel refuses.
+  mutating func start() -> Bool {
+    guard kernel.watch(wakeup, .read, token: Token.wakeup) else { return false }
+    for index in listeners.indices where !watchListener(index) { return false }
+    return true
+  }
+
+  mutating func run() {
+    while !isStopped { turn() }
+  }
+
+  /// One turn: wait, serve every ready socket, then the timers and the mailbox.
+  mutating func turn() {
+    kernel.wait(timers.sleep(now: now), into: &events)
+    now = kernel.now()
+    for index in events.indices { dispatch(events[index]) }
+    fireTimers()
+    if drainDeadline != nil { continueDrain() }
+  }
+
+  private mutating func dispatch(_ event: Event) {
+    if Token.isSpecial(event.token) { return dispatchSpecial(event) }
+    let id = SlotID(packed: event.token)
+    guard connections.contains(id) else { return }
+    if event.writable { writeReady(id) }
+    if connections.contains(id), event.readable || event.broken {
+      if connections[id].pauses.isEmpty {
+        readReady(id)
+      } else if event.broken {
+        brokenWhilePaused(id)
+      }
+    }
+    if !casualties.isEmpty { reapCasualties() }
+  }
+
+  private mutating func dispatchSpecial(_ event: Event) {
+    if event.token == Token.wakeup {
+      kernel.drainWakeups(wakeup)
+      for message in mailbox.takeAll() { handle(message) }
+    } else if let listener = Token.listener(event.token) {
+      acceptReady(listener)
+    }
+    if !casualties.isEmpty { reapCasualties() }
+  }
+
+  private mutating func handle(_ message: WorkerMessage) {
+    switch message {
+    case .drain: beginDrain()
+    case .stop: isStopped = true
+    }
+  }
+
+  func route(of exchange: SlotID) -> RoutePlan { shared.routes[exchanges[exchange].route] }
+}
+
+/// What epoll carries for descriptors that are no connections: an even generation, which no slot
+/// that is taken ever has.
+enum Token {
+  static let wakeup: UInt64 = 0
+  static func listener(_ index: Int) -> UInt64 { UInt64(index + 1) }
+  static func isSpecial(_ token: UInt64) -> Bool { token >> 32 & 1 == 0 }
+  static func listener(_ token: UInt64) -> Int? { token == wakeup ? nil : Int(token) - 1 }
+}

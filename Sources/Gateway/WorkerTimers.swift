@@ -1,0 +1,116 @@
+// Deadlines of connections and exchanges. Each slot has one deadline and at most one timely entry in
+// the wheel; pushing a deadline back touches only the slot.
+
+import Configuration
+import Bytes
+import Telemetry
+
+extension Worker where K: ~Copyable {
+  // MARK: Connections
+
+  mutating func setTimeout(_ id: SlotID, _ timeout: ConnectionTimeout, after span: TimeSpan) {
+    let deadline = now + span
+    connections[id].timeout = timeout
+    connections[id].deadline = deadline
+    guard deadline < connections[id].armedAt else { return }
+    connections[id].armedAt = deadline
+    timers.add(.connection(id), at: deadline)
+  }
+
+  mutating func clearTimeout(_ id: SlotID) {
+    connections[id].timeout = .none
+    connections[id].deadline = .never
+  }
+
+  // MARK: Exchanges
+
+  mutating func setTimeout(
+    exchange: SlotID, _ timeout: ExchangeTimeout, after span: TimeSpan
+  ) {
+    setTimeout(exchange: exchange, timeout, at: now + span)
+  }
+
+  mutating func setTimeout(
+    exchange: SlotID, _ timeout: ExchangeTimeout, at deadline: MonotonicTime
+  ) {
+    exchanges[exchange].timeout = timeout
+    exchanges[exchange].deadline = deadline
+    guard deadline < exchanges[exchange].armedAt else { return }
+    exchanges[exchange].armedAt = deadline
+    timers.add(.exchange(exchange), at: deadline)
+  }
+
+  // MARK: Firing
+
+  mutating func fireTimers() {
+    while let owner = timers.next(now: now) {
+      switch owner {
+      case .connection(let id): if connections.contains(id) { fire(connection: id) }
+      case .exchange(let id): if exchanges.contains(id) { fire(exchange: id) }
+      case .acceptPause: resumeAccepting()
+      case .drain: break
+      }
+      if !casualties.isEmpty { reapCasualties() }
+    }
+  }
+
+  private mutating func fire(connection id: SlotID) {
+    connections[id].armedAt = .never
+    let deadline = connections[id].deadline
+    guard deadline <= now else {
+      guard deadline != .never else { return }
+      connections[id].armedAt = deadline
+      return timers.add(.connection(id), at: deadline)
+    }
+    let timeout = connections[id].timeout
+    clearTimeout(id)
+    switch timeout {
+    case .none: break
+    case .tlsHandshake:
+      metrics.add(.tlsHandshakeTimeouts)
+      closeNow(id)
+    case .requestHead: headTimedOut(id)
+    case .keepAliveIdle: finish(id, lingering: false)
+    case .writeStall: connectionLost(id, .writeStalled)
+    case .lingering: lingeringTimedOut(id)
+    }
+  }
+
+  private mutating func lingeringTimedOut(_ id: SlotID) {
+    if connections[id].output.isEmpty { closeNow(id) } else { abortNow(id) }
+  }
+
+  private mutating func fire(exchange: SlotID) {
+    exchanges[exchange].armedAt = .never
+    let deadline = exchanges[exchange].deadline
+    guard deadline <= now else {
+      guard deadline != .never else { return }
+      exchanges[exchange].armedAt = deadline
+      return timers.add(.exchange(exchange), at: deadline)
+    }
+    let timeout = exchanges[exchange].timeout
+    exchanges[exchange].timeout = .none
+    exchanges[exchange].deadline = .never
+    switch timeout {
+    case .none: break
+    case .connect: connectTimedOut(exchange)
+    case .upgrade: refuse(exchange, .backendSilent)
+    case .responseIdle: relayTimedOut(exchange)
+    case .keepAlive: keepAliveDue(exchange)
+    case .tunnelIdle: tunnelTimedOut(exchange)
+    case .closing: closeTimedOut(exchange)
+    }
+  }
+
+  // MARK: Lengths
+
+  func writeStall(_ id: SlotID) -> TimeSpan { timeouts(of: id).writeStall }
+  func closeTimeout(_ id: SlotID) -> TimeSpan { timeouts(of: id).close }
+
+  private func timeouts(of id: SlotID) -> RouteTimeouts {
+    guard let exchange = connections[id].exchange, exchanges.contains(exchange) else {
+      return shared.timeouts
+    }
+    return shared.routes[exchanges[exchange].route].timeouts
+  }
+}

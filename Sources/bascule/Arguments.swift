@@ -1,0 +1,103 @@
+// Arguments of the command line. Unknown words get one line that says what was meant, and status 64.
+
+import Bytes
+
+/// What the command line asks for.
+enum Arguments: Equatable {
+  case run(config: String)
+  case check(config: String)
+  case demo(http: UInt16, https: UInt16)
+  case echo(port: UInt16)
+  case reference
+  case version
+  case help(String?)
+
+  static let defaultConfig = "/etc/bascule/bascule.yaml"
+  static let commands = ["run", "check", "demo", "echo", "reference"]
+
+  struct Mistake: Error {
+    var text: String
+  }
+
+  static func parse(_ words: [String]) throws(Mistake) -> Arguments {
+    guard let command = words.first else { return .help(nil) }
+    let rest = Array(words.dropFirst())
+    if rest.contains("--help") || rest.contains("-h") { return .help(command) }
+    switch command {
+    case "--help", "-h", "help": return .help(rest.first)
+    case "--version", "-V", "version": return .version
+    case "run": return .run(config: try config(command, rest))
+    case "check": return .check(config: try config(command, rest))
+    case "demo":
+      let values = try options(command, rest, ["--http": "8080", "--https": "8443"])
+      return .demo(
+        http: try port("--http", values["--http"]), https: try port("--https", values["--https"]))
+    case "echo":
+      return .echo(
+        port: try port("--port", try options(command, rest, ["--port": "9000"])["--port"]))
+    case "reference":
+      _ = try options(command, rest, [:])
+      return .reference
+    default: throw unknown("command", command, commands + ["--help", "--version"])
+    }
+  }
+
+  private static func config(_ command: String, _ words: [String]) throws(Mistake) -> String {
+    try options(command, words, ["--config": defaultConfig])["--config"] ?? defaultConfig
+  }
+
+  /// `--name VALUE` and `--name=VALUE`, over the defaults.
+  private static func options(
+    _ command: String, _ words: [String], _ defaults: [String: String]
+  ) throws(Mistake) -> [String: String] {
+    var values = defaults
+    var index = 0
+    while index < words.count {
+      let parts = words[index].split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      let name = String(parts[0])
+      guard defaults[name] != nil else {
+        throw unknown("flag of \(command)", name, Array(defaults.keys).sorted() + ["--help"])
+      }
+      if parts.count == 2 {
+        values[name] = String(parts[1])
+      } else {
+        index += 1
+        guard index < words.count else { throw Mistake(text: "\(name) needs a value") }
+        values[name] = words[index]
+      }
+      index += 1
+    }
+    return values
+  }
+
+  private static func port(_ name: String, _ text: String?) throws(Mistake) -> UInt16 {
+    guard let text, let port = UInt16(text) else {
+      throw Mistake(text: "\(name) needs a port from 0 to 65535, not \"\(text ?? "")\"")
+    }
+    return port
+  }
+
+  private static func unknown(_ kind: String, _ word: String, _ known: [String]) -> Mistake {
+    let nearest = known.min { distance(word, $0) < distance(word, $1) }
+    let isClose = nearest.map { distance(word, $0) <= max(2, word.count / 3) } ?? false
+    let hint = isClose ? "did you mean \(nearest ?? "")?" : "try: \(known.joined(separator: ", "))"
+    return Mistake(text: "unknown \(kind) \"\(word)\"; \(hint)")
+  }
+
+  /// Levenshtein's.
+  private static func distance(_ a: String, _ b: String) -> Int {
+    let a = Array(a)
+    let b = Array(b)
+    var row = Array(0...b.count)
+    for i in a.indices {
+      var corner = row[0]
+      row[0] = i + 1
+      for j in b.indices {
+        let replaced = corner + (a[i] == b[j] ? 0 : 1)
+        corner = row[j + 1]
+        row[j + 1] = min(replaced, row[j] + 1, row[j + 1] + 1)
+      }
+    }
+    return row[b.count]
+  }
+}

@@ -1,0 +1,133 @@
+// The commands: from arguments to an exit status. 0 fine, 64 a wrong command line, 71 the system would
+// not, 78 a wrong configuration (sysexits.h).
+
+import Bytes
+import Configuration
+import Gateway
+import Kernel
+
+enum Command {
+  static let usage: Int32 = 64
+  static let system: Int32 = 71
+  static let configuration: Int32 = 78
+
+  static func run(_ words: [String]) -> Int32 {
+    do throws(Arguments.Mistake) {
+      return execute(try Arguments.parse(words))
+    } catch {
+      complain("bascule: \(error.text)")
+      return usage
+    }
+  }
+
+  private static func execute(_ arguments: Arguments) -> Int32 {
+    switch arguments {
+    case .help(let command): tell(Help.text(for: command))
+    case .version: tell("bascule \(Version.text)\n\(Version.libraries)")
+    case .reference: write(Reference.text(), to: StandardStreams.output)
+    case .check(let file): return check(file)
+    case .run(let file): return start(file)
+    case .echo(let port):
+      return ended { () throws(StartFailure) in try Program.echo(port: port) }
+    case .demo(let http, let https): return demo(http, https)
+    }
+    return 0
+  }
+
+  // MARK: Configuration
+
+  private static func load(_ file: String) -> ConfigurationResult {
+    Loader.load(
+      file: file, environment: { Environment.value($0) },
+      readFile: { path in
+        do throws(FileFailure) {
+          return .success(try Files.read(path, maxBytes: Loader.fileBytesMax + 1))
+        } catch {
+          return .failure(FileProblem(error))
+        }
+      },
+      listFiles: { path in
+        do throws(FileFailure) {
+          return .success(try Files.list(path))
+        } catch {
+          return .failure(FileProblem(error))
+        }
+      })
+  }
+
+  private static func check(_ file: String) -> Int32 {
+    switch load(file) {
+    case .failure(let problems): return report(problems)
+    case .success(let snapshot):
+      let problems = Program.check(snapshot)
+      guard problems.isEmpty else { return report(problems) }
+      tell(
+        """
+        \(file): ok (\(snapshot.listeners.count) listeners, \(snapshot.routes.count) routes, \
+        \(snapshot.upstreams.count) upstreams)
+        """)
+      return 0
+    }
+  }
+
+  private static func start(_ file: String) -> Int32 {
+    switch load(file) {
+    case .failure(let problems): return report(problems)
+    case .success(let snapshot):
+      return ended { () throws(StartFailure) in try Program.run(snapshot) }
+    }
+  }
+
+  private static func demo(_ http: UInt16, _ https: UInt16) -> Int32 {
+    ended { () throws(StartFailure) in
+      try Program.demo(httpPort: http, httpsPort: https) { http, https in
+        tell(Help.demo(http: http, https: https))
+      }
+    }
+  }
+
+  private static func ended(_ body: () throws(StartFailure) -> Int32) -> Int32 {
+    do throws(StartFailure) {
+      return try body()
+    } catch {
+      switch error {
+      case .problems(let problems): return report(problems)
+      case .system(let text):
+        complain("bascule: \(text)")
+        return system
+      }
+    }
+  }
+
+  // MARK: Output
+
+  private static func report(_ problems: [Diagnostic]) -> Int32 {
+    let useColour =
+      StandardStreams.isTerminal(StandardStreams.error) && Environment.value("NO_COLOR") == nil
+    for problem in problems {
+      complain(useColour ? Help.coloured(problem.description) : problem.description)
+    }
+    return configuration
+  }
+
+  private static func tell(_ text: String) { write(text + "\n", to: StandardStreams.output) }
+  private static func complain(_ text: String) { write(text + "\n", to: StandardStreams.error) }
+
+  private static func write(_ text: String, to stream: Descriptor) {
+    let bytes = Array(text.utf8)
+    _ = Files.write(bytes.span, to: stream)
+  }
+}
+
+extension FileProblem {
+  fileprivate init(_ failure: FileFailure) {
+    self =
+      switch failure {
+      case .failed(.notFound): .notFound
+      case .failed(.permissionDenied): .permissionDenied
+      case .tooLarge: .tooLarge
+      case .isDirectory: .isDirectory
+      case .failed(let errno): .other(errno.description)
+      }
+  }
+}

@@ -1,0 +1,84 @@
+// What the commands say about themselves.
+
+enum Help {
+  static func text(for command: String?) -> String {
+    switch command {
+    case "run":
+      """
+      bascule run [--config FILE]
+
+      Runs the gateway in the foreground until SIGTERM, which lets every WebSocket end politely
+      (a second one stops at once). The default file is \(Arguments.defaultConfig).
+      """
+    case "check":
+      """
+      bascule check [--config FILE]
+
+      Checks everything a start needs: the file, certificates, names, addresses, ports. Prints every
+      mistake as FILE:LINE:COLUMN: error: ... and exits with 0 or 78.
+      """
+    case "demo":
+      """
+      bascule demo [--http PORT] [--https PORT]
+
+      The gateway in front of an echo backend, with a web page to try it, on 8080 and 8443.
+      """
+    case "echo":
+      """
+      bascule echo [--port PORT]
+
+      A WebSocket echo backend on 127.0.0.1, port 9000, to try a configuration with.
+      """
+    case "reference":
+      """
+      bascule reference
+
+      Prints the complete configuration, every key with its default and what it does.
+      """
+    default:
+      """
+      bascule: a WebSocket gateway and reverse proxy
+
+        bascule run [--config FILE]                  run the gateway
+        bascule check [--config FILE]                check a configuration, all of it
+        bascule demo [--http PORT] [--https PORT]    try it, with nothing to set up
+        bascule echo [--port PORT]                   a WebSocket echo backend
+        bascule reference                            every configuration key, explained
+        bascule --version
+
+      bascule COMMAND --help tells more.
+      """
+    }
+  }
+
+  static func demo(http: UInt16, https: UInt16) -> String {
+    """
+
+      The demo is running. Open the page in a browser:
+
+        http://localhost:\(http)/      WebSocket over plain HTTP
+        https://localhost:\(https)/     WebSocket over TLS: accept the certificate here first,
+                                    it was made a moment ago and nobody vouches for it
+
+      Ctrl-C ends it. What happens is logged below, one line per event.
+
+    """
+  }
+
+  /// "error:" in red, for terminals.
+  static func coloured(_ line: String) -> String {
+    guard let range = firstRange(of: " error: ", in: line) else { return line }
+    return line[..<range.lowerBound] + " \u{1b}[1;31merror:\u{1b}[0m " + line[range.upperBound...]
+  }
+
+  private static func firstRange(of part: String, in line: String) -> Range<String.Index>? {
+    var start = line.startIndex
+    while start < line.endIndex {
+      if line[start...].hasPrefix(part) {
+        return start..<line.index(start, offsetBy: part.count)
+      }
+      start = line.index(after: start)
+    }
+    return nil
+  }
+}
