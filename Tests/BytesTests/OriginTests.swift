@@ -87,6 +87,15 @@ struct OriginTests {
     }
   }
 
+  @Test("may have a scheme of 64 letters and a host as long as a DNS name, and no longer")
+  func lengths() {
+    func letters(_ count: Int) -> String { String(repeating: "a", count: count) }
+    #expect(origin(letters(64) + "://b") != nil)
+    #expect(origin(letters(65) + "://b") == nil)
+    #expect(origin("https://" + letters(253)) != nil)
+    #expect(origin("https://" + letters(254)) == nil)
+  }
+
   @Test("without a default port has none unless it is written")
   func ports() {
     #expect(origin("capacitor://a") == .tuple(scheme: "capacitor", host: "a", port: nil))

@@ -35,4 +35,11 @@ struct HTTP1ViolationTests {
     #expect(find("q" + name.dropFirst()) == .other)
     if name.contains("-") { #expect(find(name.replacing("-", with: "_")) == .other) }
   }
+
+  @Test("parsers and body followers are small, for every connection holds them")
+  func sizes() {
+    #expect(MemoryLayout<RequestParser>.size <= 56)
+    #expect(MemoryLayout<ResponseParser>.size <= 56)
+    #expect(MemoryLayout<BodyFraming>.size <= 48)
+  }
 }

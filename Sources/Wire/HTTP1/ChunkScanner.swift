@@ -6,11 +6,11 @@ import Bytes
 
 struct ChunkScanner: Sendable {
   // Defaults of nobody's configuration: no honest sender comes near them.
-  static var sizeDigitsMax: Int { 16 }
-  static var extensionBytesMax: Int { 256 }
-  static var allExtensionBytesMax: Int { 16 * 1024 }
-  static var trailerBytesMax: Int { 8 * 1024 }
-  static var trailersMax: Int { 100 }
+  static var sizeDigitsMax: UInt16 { 16 }
+  static var extensionBytesMax: UInt16 { 256 }
+  static var allExtensionBytesMax: UInt16 { 16 * 1024 }
+  static var trailerBytesMax: UInt16 { 8 * 1024 }
+  static var trailersMax: UInt16 { 100 }
 
   private enum State: Sendable {
     case size, chunkExtension, sizeLF
@@ -21,11 +21,12 @@ struct ChunkScanner: Sendable {
   private var state = State.size
   /// The size while it is read, then the data bytes to come.
   private var remaining: UInt64 = 0
+  // Each count stops at its limit, so none can overflow.
   /// Digits of this size, or bytes of this extension.
-  private var count = 0
-  private var allExtensionBytes = 0
-  private var trailers = 0
-  private var trailerBytes = 0
+  private var count: UInt16 = 0
+  private var allExtensionBytes: UInt16 = 0
+  private var trailers: UInt16 = 0
+  private var trailerBytes: UInt16 = 0
   private var trailerName = TrailerName()
 
   var isComplete: Bool { state == .complete }
@@ -144,11 +145,13 @@ struct ChunkScanner: Sendable {
 
 /// The start of a trailer's name: as much as the longest forbidden one needs.
 private struct TrailerName: Sendable {
-  private(set) var count = 0
+  /// One more than the bytes kept when the name is longer.
+  private(set) var count: UInt8 = 0
   private var bytes = InlineArray<20, UInt8>(repeating: 0)
 
   mutating func append(_ byte: UInt8) {
-    if count < bytes.count { bytes[count] = byte }
+    guard count <= bytes.count else { return }
+    if count < bytes.count { bytes[Int(count)] = byte }
     count += 1
   }
 
@@ -156,7 +159,7 @@ private struct TrailerName: Sendable {
   /// head. They cannot be dropped from bytes that pass verbatim.
   var isForbidden: Bool {
     guard count <= bytes.count else { return false }
-    let name = bytes.span.extracting(0..<count)
+    let name = bytes.span.extracting(0..<Int(count))
     switch KnownField(name: name) {
     case .host, .contentLength, .transferEncoding, .trailer, .connection, .upgrade, .te, .cookie,
       .setCookie, .proxyAuthenticate, .proxyAuthorization:

@@ -35,47 +35,71 @@ public struct Field: Sendable, Equatable {
   public let known: KnownField
 }
 
+/// Small on purpose: every connection holds one for as long as it lives.
 struct HeadScanner: Sendable {
   enum LineKind { case requestLine, statusLine, field }
 
-  private let limits: HeadLimits
-  /// Everything before it has been examined.
-  private(set) var position = 0
-  private var lineStart = 0
+  private let headBytesMax: UInt32
+  private let lineBytesMax: UInt32
+  private let fieldsMax: UInt32
+  /// Everything before it has been examined. At most `headBytesMax`.
+  private var examined: UInt32 = 0
+  private var lineStart: UInt32 = 0
   private(set) var fields: [Field] = []
 
-  init(limits: HeadLimits) { self.limits = limits }
+  var position: Int { Int(examined) }
+
+  init(limits: HeadLimits) {
+    func clamp(_ limit: Int) -> UInt32 { UInt32(min(max(limit, 0), Int(Int32.max))) }
+    headBytesMax = clamp(limits.headBytesMax)
+    lineBytesMax = clamp(limits.lineBytesMax)
+    fieldsMax = clamp(limits.fieldsMax)
+  }
+
+  /// For the next head.
+  mutating func startOver() {
+    examined = 0
+    lineStart = 0
+    fields = []
+  }
 
   /// The next complete line without its CRLF, or nil when there is none yet. Bytes that may not
   /// stand where they do are reported before the line is complete.
   mutating func nextLine(
     _ bytes: Span<UInt8>, _ kind: LineKind
   ) throws(HTTPViolation) -> Range<Int>? {
+    let start = Int(lineStart)
+    let limit = Int(headBytesMax)
+    var position = Int(examined)
+    // It fits 32 bits: no byte at or beyond `limit` is passed over.
+    defer { examined = UInt32(position) }
     while position < bytes.count {
       let byte = bytes[position]
-      guard position < limits.headBytesMax else { throw .headTooLarge }
+      guard position < limit else { throw .headTooLarge }
       if byte == UInt8(ascii: "\r") {
         guard position + 1 < bytes.count else { return nil }
         guard bytes[position + 1] == UInt8(ascii: "\n") else { throw .bareLineEnd }
-        guard position + 1 < limits.headBytesMax else { throw .headTooLarge }
-        let line = lineStart..<position
+        guard position + 1 < limit else { throw .headTooLarge }
+        let line = start..<position
         position += 2
-        lineStart = position
+        lineStart = UInt32(position)
         return line
       }
-      try check(byte, kind)
+      try check(byte, kind, column: position - start)
       position += 1
     }
     return nil
   }
 
-  private func check(_ byte: UInt8, _ kind: LineKind) throws(HTTPViolation) {
+  private func check(
+    _ byte: UInt8, _ kind: LineKind, column: Int
+  ) throws(HTTPViolation) {
     if byte == UInt8(ascii: "\n") { throw .bareLineEnd }
     let isAllowed =
       kind == .requestLine ? byte >= 0x20 && byte < 0x7f : ASCII.isFieldValueByte(byte)
     if !isAllowed { throw .forbiddenByte }
-    if kind == .field, position == lineStart, ASCII.isBlank(byte) { throw .obsoleteFold }
-    if position - lineStart >= limits.lineBytesMax {
+    if kind == .field, column == 0, ASCII.isBlank(byte) { throw .obsoleteFold }
+    if column >= Int(lineBytesMax) {
       throw kind == .requestLine ? .requestLineTooLong : .lineTooLong
     }
   }
@@ -84,7 +108,7 @@ struct HeadScanner: Sendable {
   mutating func takeField(
     _ bytes: Span<UInt8>, _ line: Range<Int>
   ) throws(HTTPViolation) -> Field {
-    guard fields.count < limits.fieldsMax else { throw .tooManyFields }
+    guard fields.count < Int(fieldsMax) else { throw .tooManyFields }
     var colon = line.lowerBound
     while colon < line.upperBound, ASCII.isTokenByte(bytes[colon]) { colon += 1 }
     guard colon > line.lowerBound, colon < line.upperBound, bytes[colon] == UInt8(ascii: ":")

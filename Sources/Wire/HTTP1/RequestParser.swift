@@ -5,14 +5,16 @@
 import Bytes
 
 public struct RequestParser: Sendable {
-  private let limits: HeadLimits
   private var scanner: HeadScanner
-  private var line: RequestLine?
   private var framing = FramingFields()
-  private var host: Authority?
+  /// Of the request line; nil until that has been read. The rest of the line is read again at the
+  /// end instead of being kept: every connection holds a parser for as long as it lives.
+  private var version: HTTPVersion?
+  private var hasHost = false
+  private var lineStart: UInt32 = 0
+  private var lineEnd: UInt32 = 0
 
   public init(limits: HeadLimits) {
-    self.limits = limits
     scanner = HeadScanner(limits: limits)
   }
 
@@ -21,36 +23,35 @@ public struct RequestParser: Sendable {
   public mutating func parse(
     _ bytes: Span<UInt8>
   ) throws(HTTPViolation) -> Parsed<RequestHead> {
-    while let range = try scanner.nextLine(bytes, line == nil ? .requestLine : .field) {
-      if let line {
-        if range.isEmpty { return .done(try finish(bytes, line), consumed: takeEnd()) }
-        try takeField(bytes, range, line)
+    while let range = try scanner.nextLine(bytes, version == nil ? .requestLine : .field) {
+      if let version {
+        if range.isEmpty { return .done(try finish(bytes), consumed: takeEnd()) }
+        try takeField(bytes, range, version)
       } else if !(range.isEmpty && range.lowerBound == 0) {
         // One empty line before the request line is forgiven (RFC 9112 section 2.2).
-        line = try RequestLine(bytes, range)
+        version = try RequestLine(bytes, range).version
+        // The scanner lets no line end beyond 32 bits.
+        lineStart = UInt32(range.lowerBound)
+        lineEnd = UInt32(range.upperBound)
       }
     }
     return .needMore
   }
 
   private mutating func takeField(
-    _ bytes: Span<UInt8>, _ range: Range<Int>, _ line: RequestLine
+    _ bytes: Span<UInt8>, _ range: Range<Int>, _ version: HTTPVersion
   ) throws(HTTPViolation) {
     let field = try scanner.takeField(bytes, range)
-    try framing.note(field, bytes, line.version)
+    try framing.note(field, bytes, version)
     guard field.known == .host else { return }
-    guard host == nil else { throw .duplicateHost }
-    guard let authority = Authority(parsing: bytes.extracting(field.value)) else {
-      throw .malformedHost
-    }
-    guard line.target.agrees(with: authority) else { throw .targetHostMismatch }
-    host = authority
+    guard !hasHost else { throw .duplicateHost }
+    guard Authority(parsing: bytes.extracting(field.value)) != nil else { throw .malformedHost }
+    hasHost = true
   }
 
-  private func finish(
-    _ bytes: Span<UInt8>, _ line: RequestLine
-  ) throws(HTTPViolation) -> RequestHead {
-    if host == nil, line.version == .http11 { throw .missingHost }
+  private func finish(_ bytes: Span<UInt8>) throws(HTTPViolation) -> RequestHead {
+    let line = try RequestLine(bytes, Int(lineStart)..<Int(lineEnd))
+    let host = try host(bytes, line)
     let bodyFraming = try framing.requestLength()
     var copy = copyBytes(bytes, scanner.position)
     if line.target.path == nil {
@@ -61,13 +62,31 @@ public struct RequestParser: Sendable {
     return RequestHead(
       bytes: copy, fields: scanner.fields, version: line.version, method: line.method,
       target: line.targetRange, path: line.target.path ?? (copy.count - 1)..<copy.count,
-      query: line.target.query, host: host ?? line.target.authority, bodyFraming: bodyFraming)
+      query: line.target.query, host: host, bodyFraming: bodyFraming)
+  }
+
+  /// What Host and the target say, which must be the same (RFC 9112 section 3.2.2).
+  private func host(
+    _ bytes: Span<UInt8>, _ line: RequestLine
+  ) throws(HTTPViolation) -> Authority? {
+    guard let field = scanner.fields.first(where: { $0.known == .host }) else {
+      if line.version == .http11 { throw .missingHost }
+      return line.target.authority
+    }
+    guard let host = Authority(parsing: bytes.extracting(field.value)) else {
+      throw .malformedHost
+    }
+    guard line.target.agrees(with: host) else { throw .targetHostMismatch }
+    return host
   }
 
   /// Returns the head's length and starts over.
   private mutating func takeEnd() -> Int {
     let end = scanner.position
-    self = RequestParser(limits: limits)
+    scanner.startOver()
+    framing = FramingFields()
+    version = nil
+    hasHost = false
     return end
   }
 }

@@ -20,13 +20,13 @@ public struct ResponseHead: MessageHead, Sendable {
 
 /// Parses one head per call of `parse` that returns `done`; the caller loops over interim ones.
 public struct ResponseParser: Sendable {
-  private let limits: HeadLimits
   private var scanner: HeadScanner
-  private var line: StatusLine?
   private var framing = FramingFields()
+  /// Of the status line; nil until that has been read. The rest of it is read again at the end.
+  private var version: HTTPVersion?
+  private var lineEnd: UInt32 = 0
 
   public init(limits: HeadLimits) {
-    self.limits = limits
     scanner = HeadScanner(limits: limits)
   }
 
@@ -35,22 +35,23 @@ public struct ResponseParser: Sendable {
   public mutating func parse(
     _ bytes: Span<UInt8>
   ) throws(HTTPViolation) -> Parsed<ResponseHead> {
-    while let range = try scanner.nextLine(bytes, line == nil ? .statusLine : .field) {
-      guard let line else {
-        line = try StatusLine(bytes, range)
-        continue
+    while let range = try scanner.nextLine(bytes, version == nil ? .statusLine : .field) {
+      if let version {
+        if range.isEmpty { return .done(try finish(bytes), consumed: takeEnd()) }
+        let field = try scanner.takeField(bytes, range)
+        try framing.note(field, bytes, version)
+      } else {
+        version = try StatusLine(bytes, range).version
+        // The scanner lets no line end beyond 32 bits.
+        lineEnd = UInt32(range.upperBound)
       }
-      if range.isEmpty { return .done(try finish(bytes, line), consumed: takeEnd()) }
-      let field = try scanner.takeField(bytes, range)
-      try framing.note(field, bytes, line.version)
     }
     return .needMore
   }
 
-  private func finish(
-    _ bytes: Span<UInt8>, _ line: StatusLine
-  ) throws(HTTPViolation) -> ResponseHead {
-    ResponseHead(
+  private func finish(_ bytes: Span<UInt8>) throws(HTTPViolation) -> ResponseHead {
+    let line = try StatusLine(bytes, 0..<Int(lineEnd))
+    return ResponseHead(
       bytes: copyBytes(bytes, scanner.position), fields: scanner.fields, version: line.version,
       status: line.status, reason: line.reason,
       bodyFraming: try framing.responseLength(status: line.status))
@@ -59,7 +60,9 @@ public struct ResponseParser: Sendable {
   /// Returns the head's length and starts over.
   private mutating func takeEnd() -> Int {
     let end = scanner.position
-    self = ResponseParser(limits: limits)
+    scanner.startOver()
+    framing = FramingFields()
+    version = nil
     return end
   }
 }
