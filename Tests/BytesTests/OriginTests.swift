@@ -1,4 +1,5 @@
 import Bytes
+import Support
 import Testing
 
 private func origin(_ text: String) -> Origin? { Origin(parsing: Array(text.utf8).span) }
@@ -85,6 +86,34 @@ struct OriginTests {
       let parsed = Origin(parsing: text.span)
       #expect(parsed == nil)
     }
+  }
+
+  @Test("or an authority that is taken is printed in one form, which reads back as the same")
+  func idempotence() {
+    var random = SeededRandom(seed: 5)
+    let parts = [
+      "https", "HTTP", "ws", "app", "file", "://", ":", "//", "/", "a", "B", "x-y", "_", ".", "..",
+      "[::1]", "[", "]", "::", "ffff:", "1.2.3.4", "0", "80", "443", "65535", "@", "%2e", "*",
+      "null",
+    ]
+    var taken = 0
+    for _ in 0..<20_000 {
+      let count = Int.random(in: 1...6, using: &random)
+      let text = (0..<count).map { _ in parts.randomElement(using: &random)! }.joined()
+      for candidate in [text, "https://" + text] {
+        guard let first = origin(candidate) else { continue }
+        taken += 1
+        #expect(origin(first.description) == first)
+      }
+      let bytes = Array(text.utf8)
+      if let first = Authority(parsing: bytes.span) {
+        taken += 1
+        let printed = Array(first.description.utf8)
+        let again = Authority(parsing: printed.span)
+        #expect(again == first)
+      }
+    }
+    #expect(taken > 1000)
   }
 
   @Test("may have a scheme of 64 letters and a host as long as a DNS name, and no longer")

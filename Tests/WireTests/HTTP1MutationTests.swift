@@ -70,4 +70,61 @@ struct HTTP1MutationTests {
     #expect(cases > 20)
     #expect(verdicts.isSuperset(of: ["more", "400 malformed-chunk-size"]))
   }
+
+  @Test("a request that is taken can be written again and is read as the same")
+  func rewritten() {
+    var random = SeededRandom(seed: 4)
+    let seeds = HTTP1RequestTests.files.flatMap(Vector.load).map(\.bytes)
+    var taken = 0
+    for _ in 0..<6000 {
+      let input = Self.damage(seeds.randomElement(using: &random)!, &random)
+      guard let head = Self.parse(input) else { continue }
+      taken += 1
+      guard let written = Self.write(head), let again = Self.parse(written) else {
+        Issue.record("cannot be written: \(input)")
+        return
+      }
+      #expect(again.bytes == written)
+      #expect(Self.facts(again) == Self.facts(head))
+    }
+    #expect(taken > 200)
+  }
+
+  private static func parse(_ bytes: [UInt8]) -> RequestHead? {
+    var parser = RequestParser(limits: requestLimits)
+    guard case .done(let head, _) = try? parser.parse(bytes.span) else { return nil }
+    return head
+  }
+
+  private static func write(_ head: RequestHead) -> [UInt8]? {
+    var writer = HeadWriter()
+    let path = Array(head.bytes[head.path])
+    let query = head.query.map { Array(head.bytes[$0]) } ?? []
+    let method: StaticString = path == [UInt8(ascii: "*")] ? "OPTIONS" : "GET"
+    let isWritten =
+      head.query == nil
+      ? writer.requestLine(method, path: path.span, query: nil)
+      : writer.requestLine(method, path: path.span, query: query.span)
+    guard isWritten else { return nil }
+    // What HTTP/1.0 may leave out, HTTP/1.1 must have.
+    if head.count(of: .host) == 0 { writer.field("Host", head.host?.description ?? "none") }
+    for field in head.fields {
+      let name = Array(head.bytes[field.name])
+      let value = Array(head.bytes[field.value])
+      guard writer.field(name.span, value.span) else { return nil }
+    }
+    writer.end()
+    return writer.bytes
+  }
+
+  /// Path, query, framing, and the fields without Host, which `write` may have added.
+  private static func facts(_ head: RequestHead) -> [String] {
+    [
+      head.string(head.path), head.query.map(head.string) ?? "-", head.bodyFraming.verdict,
+      head.host.map { "\($0)" } ?? "none",
+    ]
+      + head.fields.filter { $0.known != .host }.map {
+        "\(head.bytes[$0.name]): \(head.bytes[$0.value]) \($0.known)"
+      }
+  }
 }
