@@ -84,6 +84,7 @@ public struct TLSSession: ~Copyable {
 
   /// Begins the handshake: a client's ClientHello goes to `output`. Nothing to do for a server.
   public mutating func start(output: SharedBuffer) -> TLSProgress {
+    guard progress == .handshaking else { return progress }
     return unsafe lend(Span(), output: output) { session, io in unsafe session.handshake(io) }
   }
 

@@ -179,6 +179,24 @@ struct SetupTests {
     #expect(ERR_peek_error() == 0)
   }
 
+  @Test("intermediate certificates are sent with the leaf, in the order of the file")
+  func chain() throws {
+    var source = try Identity(["a.example"]).source
+    let others = [try Identity(["first"]).source, try Identity(["second"]).source]
+    for other in others { source.certificatePEM += other.certificatePEM }
+    let server = try TLSContext.server(ServerTLS(certificates: [source]))
+    let client = try TLSContext.client(ClientTLS(verify: false))
+    let pair = try Pair(server: server, client: client, name: "a.example")
+    pair.exchange()
+    #expect(pair.client.isEstablished)
+    let shown = MemoryFile()
+    let stack = SSL_get_peer_cert_chain(pair.client.ssl)
+    for index in 0..<OPENSSL_sk_num(stack) {
+      PEM_write_bio_X509(shown.bio, OPENSSL_sk_value(stack, index).map { OpaquePointer($0) })
+    }
+    #expect(shown.contents() == source.certificatePEM)
+  }
+
   @Test("a key with a passphrase is refused without asking anybody")
   func protectedKey() throws {
     var source = try Identity(["a.example"]).source
