@@ -73,6 +73,7 @@ final class End {
   var protocolName: String? { session.protocolName }
   var versionName: String { session.versionName }
   var serverName: String? { session.serverName }
+  var controls: UInt16 { session.watch.controls }
   var hasOutput: Bool { !output.isEmpty }
 
   @discardableResult
