@@ -1,4 +1,5 @@
 // The `headers` section of a route.
+import Bytes
 
 /// Fields set and removed by a route.
 public struct HeaderSettings: Sendable, Equatable {
@@ -8,12 +9,50 @@ public struct HeaderSettings: Sendable, Equatable {
   public init() {}
 }
 
+extension HeaderSettings: ConfigSection {
+  static let keys: [ConfigKey<Self>] = [
+    ConfigKey("request", \.request, .section(), "On the way to the backend."),
+    ConfigKey("response", \.response, .section(), "On the way to the client."),
+  ]
+
+  static var example: Self {
+    var headers = Self()
+    headers.request.set = [HeaderField(name: "X-Tenant", value: "chat")]
+    headers.request.remove = ["Cookie2"]
+    headers.response.remove = ["Server"]
+    return headers
+  }
+}
+
 /// Removal comes first; `set` replaces every field of that name. Names compare without case.
 public struct HeaderEdits: Sendable, Equatable {
   public var set: [HeaderField] = []
   public var remove: [String] = []
 
   public init() {}
+}
+
+extension HeaderEdits: ConfigSection {
+  static let keys: [ConfigKey<Self>] = [
+    ConfigKey("set", \.set, .headerFields, "Replaces every field of that name."),
+    ConfigKey("remove", \.remove, .list(of: .headerName), "Removes every field of that name."),
+  ]
+
+  mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {
+    guard case .mapping(let entries)? = written["set"]?.content else { return }
+    let removed = remove.map { $0.lowercased() }
+    var seen: [String] = []
+    for entry in entries {
+      let name = entry.key.lowercased()
+      if seen.contains(name) {
+        reader.report(entry.keyLocation, "\(quoted(entry.key)) is set twice; case does not count")
+      }
+      if removed.contains(name) {
+        reader.report(entry.keyLocation, "\(quoted(entry.key)) is set and removed; set replaces")
+      }
+      seen.append(name)
+    }
+  }
 }
 
 /// A field as it is written on the wire. The name is a token, the value has no control character.
@@ -26,3 +65,61 @@ public struct HeaderField: Sendable, Equatable {
     self.value = value
   }
 }
+
+extension ConfigValue<String> {
+  fileprivate static let headerName = text("the name of a field", form: "NAME", show: { $0 }) {
+    (text) throws(Complaint) in
+    try checkFieldName(text)
+    return text
+  }
+
+  fileprivate static let headerValue = text("a value of one line", show: { $0 }) {
+    (text) throws(Complaint) in
+    guard text.utf8.allSatisfy({ ($0 >= 0x20 && $0 != 0x7F) || $0 == 0x09 }) else {
+      throw Complaint("\(quoted(text)) has a control character, which no field can carry")
+    }
+    return text
+  }
+}
+
+extension ConfigValue<[HeaderField]> {
+  /// A mapping from names to values.
+  fileprivate static var headerFields: Self {
+    let value = ConfigValue<String>.headerValue
+    return ConfigValue(syntax: "a mapping such as {X-Tenant: chat}", form: "") { node, _, reader in
+      if node.isNull { return [] }
+      guard case .mapping(let entries) = node.content else {
+        reader.report(node, expected: "a mapping such as {X-Tenant: chat}")
+        return nil
+      }
+      return entries.compactMap { entry in
+        do throws(Complaint) {
+          try checkFieldName(entry.key)
+        } catch {
+          reader.report(entry.keyLocation, error.message)
+        }
+        return value.read(entry.value, nil, &reader).map { HeaderField(name: entry.key, value: $0) }
+      }
+    } show: { fields in
+      .section(fields.map { ShownKey(name: $0.name, comment: "", value: value.show($0.value)) })
+    }
+  }
+}
+
+/// A token (RFC 9110 section 5.1) that is not the gateway's own business.
+private func checkFieldName(_ name: String) throws(Complaint) {
+  guard !name.isEmpty, name.utf8.allSatisfy(ASCII.isTokenByte) else {
+    throw Complaint(name, isNot: "the name of a field: letters, digits and \"-\"")
+  }
+  let lowered = name.lowercased()
+  if reservedFields.contains(lowered) || lowered.hasPrefix("sec-websocket-") {
+    throw Complaint(
+      "\(quoted(name)) belongs to the connection or the handshake, which the gateway writes itself")
+  }
+}
+
+/// Framing, hop-by-hop fields (RFC 9110 section 7.6.1) and what decides where a request goes.
+private let reservedFields: Set<String> = [
+  "host", "connection", "upgrade", "content-length", "transfer-encoding", "te", "trailer",
+  "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization",
+]

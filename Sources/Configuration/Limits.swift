@@ -4,21 +4,66 @@
 public struct Limits: Sendable, Equatable {
   /// Bytes of a request head, its line included.
   public var requestHead = 32 * 1024
-  public var requestFields = 100
   /// Bytes of a request line.
   public var requestLine = 8 * 1024
+  public var requestFields = 100
   /// Bytes of a backend's response head.
   public var responseHead = 64 * 1024
   public var responseFields = 200
-  /// Sockets of clients and backends together; nil: what the descriptor limit carries, at most 65,536.
+  /// Sockets of clients and to backends; nil: what the descriptor limit carries, at most 65,536.
   public var connections: Int?
-  /// Upgrade handshakes in flight.
-  public var handshakes = 1024
   /// Connections of one client address; nil: unlimited.
   public var perAddress: Int?
+  /// Upgrade handshakes in flight.
+  public var handshakes = 1024
   /// Pings a client may send at once, and then per second, before it is closed with 1008.
   public var pingBurst = 50
   public var pingRate = 10
 
   public init() {}
+}
+
+extension Limits: ConfigSection {
+  static let keys: [ConfigKey<Self>] = [
+    ConfigKey(
+      "request_head", \.requestHead, .size(1024...1_048_576),
+      "A request head, its line included; longer ones get 431."),
+    ConfigKey(
+      "request_line", \.requestLine, .size(256...1_048_576),
+      "A request line; longer ones get 414."),
+    ConfigKey(
+      "request_fields", \.requestFields, .integer(8...10_000),
+      "Fields of a request head; more get 431."),
+    ConfigKey(
+      "response_head", \.responseHead, .size(1024...1_048_576),
+      "A response head of a backend; for longer ones the client gets 502."),
+    ConfigKey(
+      "response_fields", \.responseFields, .integer(8...10_000),
+      "Fields of a response head."),
+    ConfigKey(
+      "connections", \.connections, .word("auto", or: .integer(16...1_048_576)),
+      "Connections of clients and to backends; auto: what the descriptor limit carries, at most"
+        + " 65536."),
+    ConfigKey(
+      "per_address", \.perAddress, .word("off", or: .integer(1...1_048_576)),
+      "Connections of one client address."),
+    ConfigKey(
+      "handshakes", \.handshakes, .integer(1...1_048_576),
+      "WebSocket handshakes in flight; more get 503."),
+    ConfigKey(
+      "client_ping_burst", \.pingBurst, .integer(1...1_000_000),
+      "Pings a client may send at once before it is closed with 1008."),
+    ConfigKey(
+      "client_ping_rate", \.pingRate, .integer(1...1_000_000),
+      "Pings per second a client may send for long."),
+  ]
+
+  mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {
+    if written.areRight("request_line", "request_head"), requestLine > requestHead {
+      let node = written["request_line"] ?? written["request_head"] ?? written.node
+      reader.report(
+        node.location,
+        "request_line (\(requestLine) bytes) does not fit into request_head (\(requestHead) bytes)")
+    }
+  }
 }

@@ -9,7 +9,7 @@ public struct RouteSettings: Sendable, Equatable {
   /// Index into `Snapshot.upstreams`.
   public var upstream = 0
   /// Without an `origins` section: same origin, or no Origin at all.
-  public var origins = OriginPolicy()
+  public var origins = OriginPolicy(allowsSameOrigin: true, allowsMissing: true)
   public var webSocket = WebSocketSettings()
   public var headers = HeaderSettings()
   /// The global timeouts with this route's own on top.
@@ -22,17 +22,74 @@ public struct RouteSettings: Sendable, Equatable {
   }
 }
 
-/// The host a route serves. Lower case, without port; an IPv6 literal is in brackets.
-public enum HostPattern: Sendable, Hashable {
-  case any
-  case exact(String)
-  /// `*.example.com` holds `example.com`: one label more than this, whatever it is.
-  case wildcard(suffix: String)
+extension RouteSettings: ConfigSection {
+  init() { self.init(upstreamName: "") }
+
+  static let keys: [ConfigKey<Self>] = [
+    ConfigKey(
+      "host", \.host, .hostPattern,
+      "The host of the request, without port; *.example.com stands for one more label; without this"
+        + " key any host."),
+    ConfigKey(
+      "path", \.path, .pathPattern,
+      "Whole segments the path begins with; \"= /ws\" is this path alone."),
+    ConfigKey(
+      "upstream", \.upstreamName, .upstreamName, required: true,
+      "Where its requests go."),
+    ConfigKey(
+      "origins", \.origins, .originPolicy,
+      "Which web pages may open a WebSocket here. Without this section: pages of the same origin,"
+        + " and programs that send no Origin."),
+    ConfigKey("websocket", \.webSocket, .section(), "How WebSockets are carried."),
+    ConfigKey("headers", \.headers, .section(), "Fields that are set and removed on the way."),
+    ConfigKey(
+      "timeouts", \.timeouts, .routeTimeouts,
+      "For this route instead of the global ones, with the same meaning."),
+  ]
+
+  static var example: Self {
+    var route = Self(upstreamName: "chat")
+    route.host = .exact("chat.example.com")
+    route.path = .prefix("/ws")
+    route.origins.patterns = ["https://app.example.com", "https://*.example.com"]
+      .compactMap(OriginPattern.init(parsing:))
+    route.origins.allowsMissing = false
+    route.headers = .example
+    return route
+  }
+
+  mutating func begin(_ node: Node, _ reader: Reader) {
+    location = node.location
+    timeouts = reader.timeouts
+  }
+
+  mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {
+    guard written.areRight("host", "path") else { return }
+    let place = (written["path"] ?? written["host"] ?? written.node).location
+    reader.claim(
+      "route \(host.written)\(path.written)", at: place,
+      otherwise: "another route has this host and path")
+  }
 }
 
-/// The path a route serves. Begins with `/`; no query, no dot segment, no encoded slash.
-public enum PathPattern: Sendable, Hashable {
-  /// Whole segments: `/a` holds for `/a` and `/a/b`, not for `/ab`.
-  case prefix(String)
-  case exact(String)
+extension ConfigValue<String> {
+  /// One of the names under `upstreams`.
+  fileprivate static var upstreamName: Self {
+    let line = Self.line("the name of an upstream", form: "NAME")
+    return ConfigValue(syntax: line.syntax, form: line.form) { node, _, reader in
+      guard let name = line.read(node, nil, &reader) else { return nil }
+      let known = reader.upstreamNames
+      if !known.contains(name), !reader.isIncomplete {
+        let hint = NearestName.hint(for: name, among: known)
+        let list = known.isEmpty ? "there are none" : "there are \(known.joined(separator: ", "))"
+        reader.report(
+          node.location, "no upstream is called \(quoted(name))\(hint.isEmpty ? "; \(list)" : hint)"
+        )
+        return nil
+      }
+      return name
+    } show: {
+      line.show($0)
+    }
+  }
 }

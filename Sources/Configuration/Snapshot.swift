@@ -1,5 +1,5 @@
-// The immutable result of loading a configuration, shared by all workers. Everything in it has been
-// validated; nobody below the loader asks again. It names files (certificates, keys) but opens none.
+// The immutable result of loading a configuration, shared by all workers. Everything in it has
+// been validated; nobody below the loader asks again. It names files but opens none.
 public import Bytes
 
 /// One validated configuration. Workers hold one strong reference each and never change it.

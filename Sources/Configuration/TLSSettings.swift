@@ -11,6 +11,23 @@ public struct TLSSettings: Sendable, Equatable {
   public init() {}
 }
 
+extension TLSSettings: ConfigSection {
+  static let keys: [ConfigKey<Self>] = [
+    ConfigKey(
+      "certificates", \.certificates, .list(of: .section(), atLeastOne: true), required: true,
+      "Several are chosen from by the name the client asks for; the first is the default."),
+    ConfigKey(
+      "minimum_version", \.minimumVersion, .word([("1.2", .tls12), ("1.3", .tls13)]),
+      "The oldest version of TLS a client may use."),
+  ]
+
+  static var example: Self {
+    var tls = Self()
+    tls.certificates = [.example]
+    return tls
+  }
+}
+
 /// Paths of a certificate chain and its private key, both PEM. A relative path has been resolved
 /// against the directory of the file it was written in.
 public struct CertificatePair: Sendable, Equatable {
@@ -19,4 +36,24 @@ public struct CertificatePair: Sendable, Equatable {
   public var location = SourceLocation()
 
   public init() {}
+}
+
+extension CertificatePair: ConfigSection {
+  static let keys: [ConfigKey<Self>] = [
+    ConfigKey(
+      "certificate", \.certificate, .path, required: true,
+      "The certificate and its chain, PEM."),
+    ConfigKey(
+      "key", \.key, .path, required: true,
+      "Its private key, PEM. Others than the owner and the group must not be able to read it."),
+  ]
+
+  static var example: Self {
+    var pair = Self()
+    pair.certificate = "/etc/bascule/tls/fullchain.pem"
+    pair.key = "/etc/bascule/tls/privkey.pem"
+    return pair
+  }
+
+  mutating func begin(_ node: Node, _ reader: Reader) { location = node.location }
 }

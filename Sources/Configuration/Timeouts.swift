@@ -9,6 +9,8 @@ public struct Timeouts: Sendable, Equatable {
   public var requestHead = TimeSpan.seconds(10)
   /// Idle time of a client's connection between requests.
   public var keepAlive = TimeSpan.seconds(75)
+  /// From SIGTERM to the end of the process.
+  public var drain = TimeSpan.seconds(30)
   /// From connecting to an endpoint to its acceptance, TLS included.
   public var connect = TimeSpan.seconds(5)
   /// From the upgrade request to the backend's 101.
@@ -21,10 +23,84 @@ public struct Timeouts: Sendable, Equatable {
   public var writeStall = TimeSpan.seconds(60)
   /// For a peer to finish the WebSocket closing handshake.
   public var close = TimeSpan.seconds(5)
-  /// From SIGTERM to the end of the process.
-  public var drain = TimeSpan.seconds(30)
   /// A tunnel without a byte in either direction.
   public var tunnelIdle = TimeSpan.seconds(3600)
 
   public init() {}
+}
+
+extension Timeouts: ConfigSection {
+  static let keys = globalKeys + routeKeys
+
+  private static let globalKeys: [ConfigKey<Self>] = [
+    ConfigKey(
+      "tls_handshake", \.tlsHandshake, .timeout,
+      "For a client to finish its TLS handshake."),
+    ConfigKey(
+      "request_head", \.requestHead, .timeout,
+      "For a client to send a request head completely."),
+    ConfigKey(
+      "keep_alive", \.keepAlive, .timeout,
+      "A client's connection that is idle between requests is closed after this."),
+    ConfigKey(
+      "drain", \.drain, .timeout,
+      "From SIGTERM to the end of the process, whatever is still open."),
+  ]
+
+  /// What `timeouts` of a route may hold.
+  static let routeKeys: [ConfigKey<Self>] = [
+    ConfigKey(
+      "connect", \.connect, .timeout,
+      "For an endpoint to accept a connection, TLS included."),
+    ConfigKey(
+      "upgrade", \.upgrade, .timeout,
+      "For a backend to answer a WebSocket handshake."),
+    ConfigKey(
+      "response", \.response, .timeout,
+      "For a backend to begin its response to a plain request."),
+    ConfigKey(
+      "response_idle", \.responseIdle, .timeout,
+      "Between bytes of a response; event streams are silent for long."),
+    ConfigKey(
+      "write_stall", \.writeStall, .timeout,
+      "A peer that takes nothing of what waits for it is dropped after this."),
+    ConfigKey(
+      "close", \.close, .timeout,
+      "For a peer to finish the WebSocket closing handshake."),
+    ConfigKey(
+      "tunnel_idle", \.tunnelIdle, .timeout,
+      "A tunnel (mode: tunnel) without a byte in either direction is closed after this."),
+  ]
+}
+
+extension ConfigValue<TimeSpan> {
+  fileprivate static let timeout = duration(.milliseconds(10) ... .seconds(7 * 24 * 3600))
+}
+
+extension ConfigValue<Timeouts> {
+  /// The global section, which the routes then start from.
+  static var globalTimeouts: Self {
+    let section = Self.section()
+    return ConfigValue(syntax: section.syntax, form: "") { node, current, reader in
+      let timeouts = section.read(node, current, &reader)
+      if let timeouts { reader.timeouts = timeouts }
+      return timeouts
+    } show: {
+      section.show($0)
+    }
+  }
+
+  /// Without the help, which stands at the global section.
+  static var routeTimeouts: Self {
+    let section = Self.section(
+      keys: Timeouts.routeKeys,
+      elsewhere: (
+        Timeouts.keys.map(\.name),
+        "can only be set for the whole gateway: move it to the timeouts section at the top level"
+      ))
+    return ConfigValue(syntax: section.syntax, form: "", read: section.read) { timeouts in
+      guard case .section(let keys) = section.show(timeouts) else { return .absent }
+      return .section(keys.map { ShownKey(name: $0.name, comment: "", value: $0.value) })
+    }
+  }
 }

@@ -11,6 +11,7 @@ public struct UpstreamSettings: Sendable, Equatable {
   public var balance = Balance.roundRobin
   /// nil: plain TCP.
   public var tls: UpstreamTLSSettings?
+  public var location = SourceLocation()
 
   public init(name: String) { self.name = name }
 }
@@ -26,14 +27,83 @@ public struct EndpointSettings: Sendable, Equatable {
   }
 }
 
-/// TLS towards an upstream.
-public struct UpstreamTLSSettings: Sendable, Equatable {
-  /// The name to send as SNI and to verify; nil: the endpoint's host.
-  public var serverName: String?
-  public var verify = true
-  /// Path of a PEM file of authorities; nil: the system's.
-  public var ca: String?
-  public var location = SourceLocation()
+extension UpstreamSettings: ConfigSection {
+  init() { self.init(name: "") }
 
-  public init() {}
+  static let keys: [ConfigKey<Self>] = [
+    ConfigKey(
+      "endpoints", \.endpoints, .list(of: .endpointSettings, atLeastOne: true), required: true,
+      "Every address a name resolves to is an endpoint."),
+    ConfigKey(
+      "balance", \.balance, .word([("round_robin", .roundRobin)]),
+      "How an endpoint is chosen."),
+    ConfigKey(
+      "tls", \.tls, .whenPresent(.section()),
+      "TLS to the endpoints; without this section it is plain."),
+  ]
+
+  static var example: Self {
+    var upstream = Self(name: "chat")
+    upstream.endpoints = ["10.0.0.11:3000", "chat.internal:3000"]
+      .compactMap(EndpointAddress.init(parsing:)).map { EndpointSettings(address: $0) }
+    upstream.tls = .example
+    return upstream
+  }
+
+  mutating func begin(_ node: Node, _ reader: Reader) { location = node.location }
+
+  mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {
+    for endpoint in endpoints {
+      reader.claim(
+        "endpoint \(location) \(endpoint.address)", at: endpoint.location,
+        otherwise: "\(endpoint.address) is listed twice")
+    }
+    guard written.areRight("tls"), let tls, tls.verify, tls.serverName == nil else { return }
+    for endpoint in endpoints {
+      guard case .unix = endpoint.address else { continue }
+      reader.report(
+        endpoint.location,
+        "a unix socket has no name to verify a certificate against: set server_name in tls")
+    }
+  }
+}
+
+extension ConfigValue<EndpointSettings> {
+  fileprivate static var endpointSettings: Self {
+    let address = ConfigValue<EndpointAddress>.endpoint(minimumPort: 1)
+    return ConfigValue(syntax: address.syntax, form: address.form) { node, _, reader in
+      address.read(node, nil, &reader)
+        .map { EndpointSettings(address: $0, location: node.location) }
+    } show: {
+      address.show($0.address)
+    }
+  }
+}
+
+extension ConfigValue<[UpstreamSettings]> {
+  /// By name. The names are known to the routes even if the upstream itself has mistakes.
+  static var upstreams: Self {
+    let named = Self.named("a mapping from names to upstreams", checkName: checkName, name: \.name)
+    return ConfigValue(syntax: named.syntax, form: "") { node, current, reader in
+      if case .mapping(let entries) = node.content {
+        reader.upstreamNames = entries.map(\.key)
+        if !entries.isEmpty { return named.read(node, current, &reader) }
+      }
+      guard node.isNull || reader.upstreamNames.isEmpty else { return nil }
+      reader.report(node, expected: "at least one upstream: a name and its endpoints")
+      return nil
+    } show: {
+      named.show($0)
+    }
+  }
+
+  @Sendable private static func checkName(_ name: String) throws(Complaint) {
+    let isPlain = name.utf8.allSatisfy { byte in
+      ASCII.isLetter(byte) || ASCII.isDigit(byte) || "-_.".utf8.contains(byte)
+    }
+    guard isPlain, !name.isEmpty, name.utf8.count <= 64 else {
+      throw Complaint(
+        name, isNot: "a name for an upstream: use up to 64 letters, digits, \"-\", \"_\" and \".\"")
+    }
+  }
 }

@@ -1,0 +1,144 @@
+// Kinds of values that are made of others: lists, sections and named sections.
+
+extension ConfigValue {
+  /// A list, in the order of the file. Nothing written counts as an empty list.
+  static func list<Element>(of element: ConfigValue<Element>, atLeastOne: Bool = false) -> Self
+  where V == [Element] {
+    ConfigValue(
+      syntax: "a list: [\(element.syntax), …]",
+      form: element.form.isEmpty ? "" : "list of \(element.form)"
+    ) { node, _, reader in
+      let nodes: [Node]
+      switch node.content {
+      case .sequence(let elements): nodes = elements
+      case .scalar where node.isNull: nodes = []
+      case .broken: return nil
+      case .scalar(let text, _):
+        reader.report(node, expected: "a list", hint: "; write [\(listed(text))]")
+        return nil
+      case .mapping:
+        reader.report(node, expected: "a list", hint: "; begin each entry with \"- \"")
+        return nil
+      }
+      if atLeastOne, nodes.isEmpty {
+        reader.report(node.location, "this list is empty: it needs at least one entry")
+        return nil
+      }
+      // An entry that cannot be read has been reported; the others are still worth checking.
+      return nodes.compactMap { element.read($0, nil, &reader) }
+    } show: { value in
+      .list(value.map(element.show))
+    }
+  }
+
+  /// A mapping with the keys of a table. `known` elsewhere: keys that have their place in another
+  /// section, and where that is.
+  static func section(
+    keys: [ConfigKey<V>] = V.keys, elsewhere: (names: [String], note: String) = ([], "")
+  ) -> Self where V: ConfigSection {
+    ConfigValue(
+      syntax: "a mapping with the keys \(keys.map(\.name).joined(separator: ", "))", form: ""
+    ) {
+      node, current, reader in
+      var section = current ?? V()
+      guard let entries = node.entries(reportingTo: &reader, keys: keys.map(\.name)) else {
+        return nil
+      }
+      section.begin(node, reader)
+      reportUnknown(entries, known: keys.map(\.name), elsewhere: elsewhere, to: &reader)
+      var written = WrittenSection(node: node)
+      for key in keys {
+        if let entry = entries.first(where: { $0.key == key.name }) {
+          if !key.read(&section, entry.value, &reader) { written.wrong.insert(key.name) }
+        } else if key.required {
+          if !reader.isIncomplete {
+            reader.report(node.location, "the key \(quoted(key.name)) is missing here")
+          }
+          written.wrong.insert(key.name)
+        }
+      }
+      section.validate(written, &reader)
+      return section
+    } show: { section in
+      .section(shown(section, keys))
+    }
+  }
+
+  /// A mapping from names that the writer chooses to sections.
+  static func named<S: ConfigSection>(
+    _ syntax: String, checkName: @escaping @Sendable (String) throws(Complaint) -> Void,
+    name path: any WritableKeyPath<S, String> & Sendable
+  ) -> Self where V == [S] {
+    let section = ConfigValue<S>.section()
+    return ConfigValue(syntax: syntax, form: "") { node, _, reader in
+      guard let entries = node.entries(reportingTo: &reader, keys: []) else { return nil }
+      return entries.compactMap { entry in
+        do throws(Complaint) {
+          try checkName(entry.key)
+        } catch {
+          reader.report(entry.keyLocation, error.message)
+        }
+        guard var value = section.read(entry.value, nil, &reader) else { return nil }
+        value[keyPath: path] = entry.key
+        return value
+      }
+    } show: { values in
+      .section(
+        values.map { value in
+          ShownKey(name: value[keyPath: path], comment: "", value: section.show(value))
+        })
+    }
+  }
+}
+
+extension Node {
+  /// The entries of a mapping. An empty section (`limits:` with every line below commented out) is
+  /// no mistake; a section whose presence alone means something reports it itself.
+  fileprivate func entries(reportingTo reader: inout Reader, keys: [String]) -> [Entry]? {
+    if case .mapping(let entries) = content { return entries }
+    if isNull { return [] }
+    let known = keys.isEmpty ? "" : "; known keys: \(keys.joined(separator: ", "))"
+    reader.report(self, expected: "a mapping", hint: known)
+    return nil
+  }
+}
+
+private func reportUnknown(
+  _ entries: [Node.Entry], known: [String], elsewhere: (names: [String], note: String),
+  to reader: inout Reader
+) {
+  for entry in entries where !known.contains(entry.key) {
+    if elsewhere.names.contains(entry.key) {
+      reader.report(entry.keyLocation, "\(quoted(entry.key)) \(elsewhere.note)")
+      continue
+    }
+    let hint =
+      NearestName.of(entry.key, among: known).map { "did you mean \(quoted($0))?" }
+      ?? "known here: \(known.joined(separator: ", "))"
+    reader.report(entry.keyLocation, "unknown key \(quoted(entry.key)); \(hint)")
+  }
+}
+
+private func shown<S>(_ section: S, _ keys: [ConfigKey<S>]) -> [ShownKey] where S: ConfigSection {
+  let defaults = S()
+  return keys.map { key in
+    ShownKey(
+      name: key.name, comment: comment(key, default: key.show(defaults)),
+      value: key.show(section))
+  }
+}
+
+/// `HELP (FORM; default DEFAULT)`: what the reference says above a key.
+private func comment<S>(_ key: ConfigKey<S>, default value: Shown) -> String {
+  let fallback: String? =
+    switch value {
+    case .scalar(let text) where !key.required: "default \(text)"
+    case .scalar, .list, .section, .absent: key.required ? "required" : nil
+    }
+  let details = [key.form.isEmpty ? nil : key.form, fallback].compactMap(\.self)
+  return details.isEmpty ? key.help : "\(key.help) (\(details.joined(separator: "; ")))"
+}
+
+private func listed(_ text: String) -> String {
+  text.contains { "[]{},\"#&*!|>'%@`".contains($0) } ? quoted(text) : text
+}

@@ -1,0 +1,77 @@
+// One row per key of a section. Parser, default, the list of known keys in an error and the
+// reference all come from the row; a new key is a property and a row, in the section's file.
+
+/// A part of the configuration that is written as a mapping.
+protocol ConfigSection: Sendable {
+  /// Every key left out.
+  init()
+  /// In the order of the reference, which is also the order of reading.
+  static var keys: [ConfigKey<Self>] { get }
+  /// What the reference shows: every key with a value that loads.
+  static var example: Self { get }
+  /// Before the keys are read: takes what comes from elsewhere.
+  mutating func begin(_ node: Node, _ reader: Reader)
+  /// After the keys were read: reports what contradicts each other. Looks only at keys that are
+  /// `right`, because the others still have their defaults and have been reported.
+  mutating func validate(_ written: WrittenSection, _ reader: inout Reader)
+}
+
+extension ConfigSection {
+  static var example: Self { Self() }
+  mutating func begin(_ node: Node, _ reader: Reader) {}
+  mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {}
+}
+
+/// A section as it stands in the file, after its keys were read.
+struct WrittenSection {
+  let node: Node
+  /// Keys with a mistake, and required keys that are missing.
+  var wrong: Set<String> = []
+
+  func areRight(_ keys: String...) -> Bool { wrong.isDisjoint(with: keys) }
+
+  /// nil: the key is left out.
+  subscript(key: String) -> Node? { node[key] }
+}
+
+/// One key of `Section`.
+struct ConfigKey<Section: Sendable>: Sendable {
+  let name: String
+  let help: String
+  let form: String
+  let required: Bool
+  /// false: a mistake was reported.
+  let read: @Sendable (inout Section, Node, inout Reader) -> Bool
+  let show: @Sendable (Section) -> Shown
+
+  init<V>(
+    _ name: String, _ path: any WritableKeyPath<Section, V> & Sendable, _ value: ConfigValue<V>,
+    required: Bool = false, _ help: String
+  ) {
+    self.name = name
+    self.help = help
+    self.form = value.form
+    self.required = required
+    read = { section, node, reader in
+      guard let result = value.read(node, section[keyPath: path], &reader) else { return false }
+      section[keyPath: path] = result
+      return true
+    }
+    show = { value.show($0[keyPath: path]) }
+  }
+}
+
+/// A value as the reference and the canonical dump write it.
+enum Shown: Sendable {
+  /// Not written at all.
+  case absent
+  case scalar(String)
+  case list([Shown])
+  case section([ShownKey])
+}
+
+struct ShownKey: Sendable {
+  var name: String
+  var comment: String
+  var value: Shown
+}

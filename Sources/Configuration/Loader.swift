@@ -1,0 +1,77 @@
+// The way from a file's name to a snapshot: read, expand, include, merge, read the sections. Does
+// no I/O of its own, so that a test or a check can say what the world looks like.
+
+/// Why a file cannot be read, in words that follow its name.
+public enum FileProblem: Error, Sendable, Equatable, CustomStringConvertible {
+  case notFound
+  case permissionDenied
+  case isDirectory
+  case tooLarge
+  /// The system's own words.
+  case other(String)
+
+  public var description: String {
+    switch self {
+    case .notFound: "there is no such file"
+    case .permissionDenied: "this process has no permission to read it"
+    case .isDirectory: "this is a directory"
+    case .tooLarge: "larger than 1 MiB, which no configuration is"
+    case .other(let text): "cannot be read: \(text)"
+    }
+  }
+}
+
+/// Either everything is right, or here is every mistake, by file, line and column.
+public enum ConfigurationResult: Sendable {
+  case success(Snapshot)
+  case failure([Diagnostic])
+}
+
+public enum Loader {
+  /// A larger file is refused; `readFile` need not read further than one byte more.
+  public static var fileBytesMax: Int { 1_048_576 }
+
+  /// Loads `file` and what it includes. `listFiles` gives the names in a directory (`.` is the
+  /// working directory). Paths reach the closures as they are written, relative ones with the
+  /// directory of the including file before them.
+  public static func load(
+    file: String, environment: @escaping (String) -> String?,
+    readFile: @escaping (String) -> Result<[UInt8], FileProblem>,
+    listFiles: @escaping (String) -> Result<[String], FileProblem>
+  ) -> ConfigurationResult {
+    var reader = Reader()
+    let root = root(
+      file: file, environment: environment, readFile: readFile, listFiles: listFiles, &reader)
+    if let root, reader.diagnostics.isEmpty { return .success(Snapshot(root)) }
+    return .failure(Set(reader.diagnostics).sorted())
+  }
+
+  static func root(
+    file: String, environment: @escaping (String) -> String?,
+    readFile: @escaping (String) -> Result<[UInt8], FileProblem>,
+    listFiles: @escaping (String) -> Result<[String], FileProblem>, _ reader: inout Reader
+  ) -> RootSettings? {
+    var includes = Includes(
+      readFile: readFile, listFiles: listFiles, environment: Environment(environment))
+    includes.load(file, askedFor: SourceLocation(file: file), &reader)
+    let isReadable = reader.diagnostics.isEmpty
+    guard let node = Node.merged(includes.roots, &reader) else {
+      if isReadable {
+        reader.report(
+          SourceLocation(file: file),
+          "this file is empty: a configuration needs listeners, upstreams and routes")
+      }
+      return nil
+    }
+    return ConfigValue<RootSettings>.section().read(node, nil, &reader)
+  }
+}
+
+extension Snapshot {
+  convenience init(_ root: RootSettings) {
+    self.init(
+      workers: root.workers, trustedProxies: root.trustedProxies.map(\.block),
+      listeners: root.listeners, upstreams: root.upstreams, routes: root.routes, log: root.log,
+      limits: root.limits, timeouts: root.timeouts)
+  }
+}

@@ -1,0 +1,42 @@
+// The known word a mistyped one probably stands for.
+
+enum NearestName {
+  /// The closest of `known` when it is close enough to be a slip of the finger: at most a third of
+  /// the letters differ. Case counts nothing.
+  static func of(_ word: String, among known: [String]) -> String? {
+    // Longer than any key, and the cost is quadratic. Numbers are rarely slips of each other.
+    guard word.utf8.count <= 64, word.first?.isLetter == true else { return nil }
+    let letters = Array(word.lowercased().unicodeScalars)
+    let ranked = known.map { name in
+      (name: name, distance: distance(letters, Array(name.lowercased().unicodeScalars)))
+    }
+    guard let best = ranked.min(by: { $0.distance < $1.distance }),
+      best.distance < letters.count, best.distance * 3 <= max(letters.count, 3)
+    else { return nil }
+    return best.name
+  }
+
+  /// `; did you mean "x"?`, or nothing.
+  static func hint(for word: String, among known: [String]) -> String {
+    of(word, among: known).map { "; did you mean \(quoted($0))?" } ?? ""
+  }
+
+  /// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment).
+  private static func distance(_ a: [Unicode.Scalar], _ b: [Unicode.Scalar]) -> Int {
+    var beforePrevious: [Int] = []
+    var previous = Array(0...b.count)
+    for i in a.indices {
+      var current = [i + 1]
+      for j in b.indices {
+        let replaced = previous[j] + (a[i] == b[j] ? 0 : 1)
+        var least = min(replaced, previous[j + 1] + 1, current[j] + 1)
+        if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] {
+          least = min(least, beforePrevious[j - 1] + 1)
+        }
+        current.append(least)
+      }
+      (beforePrevious, previous) = (previous, current)
+    }
+    return previous.last ?? a.count
+  }
+}

@@ -1,0 +1,58 @@
+// What is passed along while a tree of nodes becomes settings: the mistakes found so far, and the
+// little that one section must know of another.
+import Bytes
+
+struct Reader {
+  private(set) var diagnostics: [Diagnostic] = []
+  /// The names under `upstreams`, in order. Read before the routes that refer to them.
+  var upstreamNames: [String] = []
+  /// The global timeouts, which every route starts from. Read before the routes.
+  var timeouts = Timeouts()
+  /// A file could not be read: what is missing may be there, and is not reported.
+  var isIncomplete = false
+
+  /// What may be given once in the whole configuration, and where it is.
+  private var claims: [String: SourceLocation] = [:]
+
+  mutating func report(_ diagnostic: Diagnostic) { diagnostics.append(diagnostic) }
+
+  mutating func report(_ location: SourceLocation, _ message: String) {
+    diagnostics.append(Diagnostic(location, message))
+  }
+
+  /// A value of the wrong kind. `hint` follows the sentence. Silent when the value was broken
+  /// before: that has been reported.
+  mutating func report(_ node: Node, expected: String, hint: String = "") {
+    if case .broken = node.content { return }
+    report(node.location, "expected \(expected), found \(node.kind)\(hint)")
+  }
+
+  /// Adds to the messages since there were `count`.
+  mutating func amend(since count: Int, _ hint: String) {
+    for index in diagnostics.indices.dropFirst(count) { diagnostics[index].message += hint }
+  }
+
+  /// Reports `message` and the first place when `key` was claimed before.
+  mutating func claim(_ key: String, at location: SourceLocation, otherwise message: String) {
+    guard let first = claims[key] else {
+      claims[key] = location
+      return
+    }
+    report(location, "\(message), at \(first.file):\(first.line)")
+  }
+}
+
+/// `text` in quotes as one short line: a message never carries a control character or a novel.
+func quoted(_ text: String) -> String {
+  var line = ""
+  for scalar in text.unicodeScalars.prefix(80) {
+    switch scalar.value {
+    case 0x22, 0x5C: line += "\\\(scalar)"
+    case 0..<0x20, 0x7F..<0xA0, 0x2028, 0x2029, 0x202A...0x202E, 0x2066...0x2069:
+      line += "\\u{\(String(scalar.value, radix: 16))}"
+    default: line.unicodeScalars.append(scalar)
+    }
+  }
+  let isLonger = text.unicodeScalars.dropFirst(80).first != nil
+  return "\"\(line)\(isLonger ? "…" : "")\""
+}

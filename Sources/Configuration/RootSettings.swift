@@ -1,0 +1,84 @@
+// The top level of a configuration: which sections there are, and the order they are read in. What
+// sections must know of each other is checked here.
+import Bytes
+
+/// All sections, before they become a snapshot.
+struct RootSettings: ConfigSection {
+  var include: [String] = []
+  var workers: Int?
+  var trustedProxies: [WrittenBlock] = []
+  var log = LogSettings()
+  var limits = Limits()
+  var timeouts = Timeouts()
+  var listeners: [ListenerSettings] = []
+  var upstreams: [UpstreamSettings] = []
+  var routes: [RouteSettings] = []
+
+  // Routes come last: they start from the timeouts and refer to the upstreams.
+  static let keys: [ConfigKey<Self>] = [
+    ConfigKey(
+      "include", \.include, .list(of: .includePattern),
+      "More files, relative to this one. Their lists are appended, their sections are merged."),
+    ConfigKey(
+      "workers", \.workers, .word("auto", or: .integer(1...1024)),
+      "Threads that carry connections; auto: as many as the cores this process may use."),
+    ConfigKey(
+      "trusted_proxies", \.trustedProxies, .list(of: .addressBlock),
+      "Peers whose X-Forwarded-* fields count. Everybody else's are replaced."),
+    ConfigKey("log", \.log, .section(), "What is logged, one JSON object per line."),
+    ConfigKey(
+      "listeners", \.listeners, .list(of: .section(), atLeastOne: true), required: true,
+      "Where clients connect."),
+    ConfigKey(
+      "upstreams", \.upstreams, .upstreams, required: true,
+      "The backends, by names that routes refer to."),
+    ConfigKey("limits", \.limits, .section(), "Bounds on what clients and backends can take up."),
+    ConfigKey("timeouts", \.timeouts, .globalTimeouts, "How long the gateway waits for what."),
+    ConfigKey(
+      "routes", \.routes, .list(of: .section(), atLeastOne: true), required: true,
+      "Which requests go where. The most specific wins: an exact host before *.host before any;"
+        + " then the longest path; then the order here."),
+  ]
+
+  static var example: Self {
+    var root = Self()
+    root.include = ["conf.d/*.yaml"]
+    root.trustedProxies = [WrittenBlock(parsing: "10.0.0.0/8")].compactMap(\.self)
+    root.listeners = [.example]
+    root.upstreams = [.example]
+    root.routes = [.example]
+    return root
+  }
+
+  mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {
+    for index in routes.indices {
+      let name = routes[index].upstreamName
+      routes[index].upstream = upstreams.firstIndex { $0.name == name } ?? 0
+    }
+  }
+}
+
+/// A block of addresses and how it was written.
+struct WrittenBlock: Sendable {
+  var text: String
+  var block: AddressBlock
+
+  init?(parsing text: String) {
+    guard let block = AddressBlock(parsing: text) else { return nil }
+    self.text = text
+    self.block = block
+  }
+}
+
+extension ConfigValue<WrittenBlock> {
+  static let addressBlock = text(
+    "an address or a block of addresses", form: "ADDRESS or ADDRESS/PREFIX", show: \.text
+  ) {
+    (text) throws(Complaint) in
+    guard let block = WrittenBlock(parsing: text) else {
+      throw Complaint(
+        text, isNot: "an address or a block of addresses, such as 10.0.0.0/8 or 2001:db8::/32")
+    }
+    return block
+  }
+}

@@ -1,0 +1,90 @@
+// The host and the path of a route, as they are written and as they are compared. One spelling per
+// meaning: what two readers could take differently is refused here, not repaired.
+import Bytes
+
+/// The host a route serves. Lower case, without port; an IPv6 literal is in brackets.
+public enum HostPattern: Sendable, Hashable {
+  case any
+  case exact(String)
+  /// `*.example.com` holds `example.com`: one label more than this, whatever it is.
+  case wildcard(suffix: String)
+
+  var written: String {
+    switch self {
+    case .any: "*"
+    case .exact(let host): host
+    case .wildcard(let suffix): "*.\(suffix)"
+    }
+  }
+}
+
+/// The path a route serves. Begins with `/`; no query, no dot segment, no encoded slash.
+public enum PathPattern: Sendable, Hashable {
+  /// Whole segments: `/a` holds for `/a` and `/a/b`, not for `/ab`.
+  case prefix(String)
+  case exact(String)
+
+  var written: String {
+    switch self {
+    case .prefix(let path): path
+    case .exact(let path): "= \(path)"
+    }
+  }
+}
+
+extension ConfigValue<HostPattern> {
+  static let hostPattern = text("a host", form: "HOST, \"*.HOST\" or \"*\"", show: \.written) {
+    (text) throws(Complaint) in
+    if text == "*" { return .any }
+    let isWildcard = text.hasPrefix("*.")
+    let bytes = Array((isWildcard ? text.dropFirst(2) : text[...]).utf8)
+    if bytes.contains(where: { $0 >= 0x80 }) {
+      throw Complaint("\(quoted(text)) must be written in its ASCII form (xn--…)")
+    }
+    guard let authority = Authority(parsing: bytes.span), !(isWildcard && text.hasSuffix("]"))
+    else {
+      throw Complaint(
+        text, isNot: "a host, such as chat.example.com, \"*.example.com\" or \"*\" for any")
+    }
+    if authority.port != nil {
+      throw Complaint("a route's host has no port: listeners decide it; write \(authority.host)")
+    }
+    return isWildcard ? .wildcard(suffix: authority.host) : .exact(authority.host)
+  }
+}
+
+extension ConfigValue<PathPattern> {
+  static let pathPattern = text("a path", form: "/PATH or = /PATH", show: \.written) {
+    (text) throws(Complaint) in
+    let isExact = text.hasPrefix("=")
+    let path = isExact ? String(text.dropFirst().drop { $0 == " " }) : text
+    try checkPath(path)
+    return isExact ? .exact(path) : .prefix(path)
+  }
+
+  private static func checkPath(_ path: String) throws(Complaint) {
+    let name = quoted(path)
+    guard path.hasPrefix("/") else {
+      throw Complaint("the path \(name) must begin with /")
+    }
+    if path.contains("?") || path.contains("#") {
+      throw Complaint("the path \(name) has a query or fragment; a route matches the path alone")
+    }
+    guard path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") }) else {
+      throw Complaint("the path \(name) has a character that must be percent-encoded")
+    }
+    let lowered = path.lowercased()
+    let encodings = lowered.split(separator: "%", omittingEmptySubsequences: false).dropFirst()
+    guard
+      encodings.allSatisfy({ $0.prefix(2).utf8.count == 2 && $0.prefix(2).allSatisfy(\.isHexDigit) }
+      )
+    else { throw Complaint("the path \(name) has a % without two hexadecimal digits") }
+    if encodings.contains(where: { ["2f", "5c", "00"].contains($0.prefix(2)) }) {
+      throw Complaint("the path \(name) has an encoded /, \\ or NUL, which no route can match")
+    }
+    for segment in lowered.replacing("%2e", with: ".").split(separator: "/")
+    where segment == "." || segment == ".." {
+      throw Complaint("the path \(name) has a segment of dots (. or ..), which no route can match")
+    }
+  }
+}
