@@ -52,7 +52,7 @@ let package = Package(
       swiftSettings: relaxed),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "Support"], swiftSettings: relaxed),
     .testTarget(
-      name: "ConfigurationTests", dependencies: ["Configuration", "Support"],
+      name: "ConfigurationTests", dependencies: ["Configuration", "Support"], exclude: ["Golden"],
       swiftSettings: relaxed),
     .testTarget(
       name: "TelemetryTests", dependencies: ["Telemetry", "Support"], swiftSettings: relaxed),

@@ -68,7 +68,8 @@ struct Environment {
     guard isName(name) else {
       reader.report(
         location,
-        "${\(reference.prefix(80))} is no environment variable: write ${NAME} or ${NAME:-default}")
+        "\(quoted("${\(reference)}")) is no environment variable: write ${NAME} or ${NAME:-default}"
+      )
       return nil
     }
     // As in a shell, `:-` also replaces a variable that is empty.

@@ -23,7 +23,9 @@ struct NodeBuilder: ~Copyable {
       reader.report(location, "this is not UTF-8 text; save the file as UTF-8")
       return nil
     }
-    guard let events = YAMLEvents(bytes) else {
+    // What some editors put first says nothing that is not known.
+    let text = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? Array(bytes.dropFirst(3)) : bytes
+    guard let events = YAMLEvents(text) else {
       reader.report(SourceLocation(file: file), "not enough memory to read this file")
       return nil
     }
@@ -32,7 +34,7 @@ struct NodeBuilder: ~Copyable {
     do throws(YAMLProblem) {
       root = try builder.document()
     } catch {
-      builder.diagnostics.append(YAMLMessage.diagnostic(error, in: bytes, file: file))
+      builder.diagnostics.append(YAMLMessage.diagnostic(error, in: text, file: file))
     }
     builder.diagnostics.forEach { reader.report($0) }
     return root
@@ -68,7 +70,7 @@ struct NodeBuilder: ~Copyable {
     }
     if let tag = item.tag, !tag.isEmpty, tag != "!" {
       diagnostics.append(
-        Diagnostic(location(item), "YAML tags have no meaning here: remove \(tag)"))
+        Diagnostic(location(item), "YAML tags (!…) have no meaning here: remove it"))
     }
     var node = Node(content: .sequence([]), location: location(item))
     switch item.event {

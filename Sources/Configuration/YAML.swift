@@ -1,6 +1,6 @@
 // libyaml's parser as a sequence of Swift values. The only file of the module that is unsafe: it
-// owns the C parser and the bytes it reads, and lets no pointer out. What the events mean is decided
-// by NodeBuilder; limits too.
+// owns the C parser and the bytes it reads, and lets no pointer out. What the events mean, and how
+// many there may be, is decided by NodeBuilder.
 import CYAML
 
 /// What a YAML file is made of (YAML 1.1), without the parts this program has no use for.

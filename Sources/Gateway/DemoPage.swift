@@ -287,7 +287,8 @@ public enum DemoPage {
         byId("pings").textContent = String(notice.sent);
         const span = Number(notice.roundTripMs);
         const trip = Number.isFinite(span) ? `, last round trip ${milliseconds(span)}` : "";
-        log("ping", `the gateway has sent ${notice.sent} pings${trip}`);
+        const pings = notice.sent === 1 ? "1 ping" : `${notice.sent} pings`;
+        log("ping", `the gateway has sent ${pings}${trip}`);
       } else if (notice && notice.type === "hello") {
         log("received", `the backend greets; it sees Via: ${notice.via}`);
       } else {

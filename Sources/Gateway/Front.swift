@@ -173,9 +173,9 @@ extension Worker where K: ~Copyable {
   }
 
   mutating func headTimedOut(_ id: SlotID) {
-    metrics.add(Fault.headTooSlow.counter)
-    // A connection on which nothing was ever sent is closed without a word.
+    // A connection on which nothing was ever sent (browsers open some ahead) ends without a word.
     if connections[id].input.isEmpty { return finish(id, lingering: false) }
+    metrics.add(Fault.headTooSlow.counter)
     sendClosing(id, .headTooSlow)
     finish(id, lingering: true)
   }

@@ -1,5 +1,5 @@
-// A head on its way out: which fields of the other side's head may pass, and the edits of the route.
-// Requests and responses share it. What it lets through HeadWriter still checks byte by byte.
+// A head on its way out: which fields of the other side's head may pass, and the edits of the
+// route. Requests and responses share it. What it lets through HeadWriter still checks byte by byte.
 
 import Bytes
 import Configuration
@@ -33,7 +33,10 @@ struct OutgoingHead {
     writer.statusLine(status, reason)
   }
 
-  /// A field of the handshake or the framing: not for the route to edit.
+  /// The handshake's fields, which are not for the route to edit.
+  mutating func handshake(_ write: (inout HeadWriter) -> Void) { write(&writer) }
+
+  /// A field of routing, connection or framing, which is not for the route to edit either.
   mutating func fixed(_ name: StaticString, _ value: [UInt8]) {
     writer.field(name, value.span)
   }

@@ -1,5 +1,5 @@
-// Which route a request takes. Compiled from the snapshot once and never changed; a lookup allocates
-// nothing and its cost grows with the routes of one host, not with all of them.
+// Which route a request takes. Compiled from the snapshot once and never changed; a lookup
+// allocates nothing and its cost grows with the routes of one host, not with all of them.
 
 import Bytes
 import Configuration

@@ -23,7 +23,7 @@ extension Worker where K: ~Copyable {
     if plan.webSocket.compression == .off { offer.deflate = [] }
     offer.key = freshKey()
     let outgoing = UpstreamRequest.upgrade(
-      request.head, from: client, offer: UpgradeOffer(offer), edits: plan.headers.request)
+      request.head, from: client, key: offer.key, offer: offer, edits: plan.headers.request)
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     var facts = request.facts
     facts.route = plan.name
@@ -112,11 +112,9 @@ extension Worker where K: ~Copyable {
       return refuseAnswer(exchange, error.word)
     }
     let plan = route(of: exchange)
-    let answer = UpgradeAnswer(
-      accept: attempt.clientAccept, subprotocol: agreement.subprotocol,
-      extensions: agreement.deflate?.text)
     guard
-      let bytes = ClientResponse.switching(head, answer, edits: plan.headers.response),
+      let bytes = ClientResponse.switching(
+        head, accept: attempt.clientAccept, agreement: agreement, edits: plan.headers.response),
       let client = exchanges[exchange].client
     else { return refuseAnswer(exchange, "too-many-connection-options") }
     attempt.facts.subprotocol = agreement.subprotocol
@@ -154,18 +152,5 @@ extension Worker where K: ~Copyable {
       .backendAnswerBroken, reason: detail.description,
       endpoint: exchanges[exchange].attempt?.facts.endpoint)
     refuse(exchange, .backendAnswerBroken, detail: detail)
-  }
-}
-
-extension UpgradeOffer {
-  /// What goes to the backend, as field values.
-  init(_ offer: HandshakeOffer) {
-    let comma = Array(", ".utf8)
-    self.init(
-      key: offer.key,
-      subprotocols: offer.subprotocols.isEmpty
-        ? nil : Array(offer.subprotocols.joined(separator: comma)),
-      extensions: offer.deflate.isEmpty
-        ? nil : Array(offer.deflate.map(\.text).joined(separator: comma)))
   }
 }

@@ -6,39 +6,19 @@ import Bytes
 import Configuration
 import Wire
 
-/// What the handshake wants in the request, beside what every request has.
-struct UpgradeOffer: Sendable {
-  /// Of ours and fresh, in base64.
-  var key: [UInt8]
-  /// The client's list of subprotocols; nil when it offers none.
-  var subprotocols: [UInt8]?
-  /// The offers that go through by the compression mode; nil for none.
-  var extensions: [UInt8]?
-
-  init(key: [UInt8], subprotocols: [UInt8]? = nil, extensions: [UInt8]? = nil) {
-    self.key = key
-    self.subprotocols = subprotocols
-    self.extensions = extensions
-  }
-}
-
 enum UpstreamRequest {
-  /// The upgrade request to a backend, always an HTTP/1.1 GET. Names are written as RFC 6455
-  /// writes them, since old servers compare them with their case. Nil when the head holds what
-  /// cannot be forwarded (too many Connection options): a malformed request.
+  /// The upgrade request to a backend, always an HTTP/1.1 GET. `key`: ours, fresh, in base64.
+  /// `offer`: what may be passed on, its `deflate` emptied where compression is off. Nil when the
+  /// head holds what cannot be forwarded (too many Connection options): a malformed request.
   static func upgrade(
-    _ head: RequestHead, from client: ClientIdentity, offer: UpgradeOffer, edits: HeaderEdits
+    _ head: RequestHead, from client: ClientIdentity, key: [UInt8], offer: HandshakeOffer,
+    edits: HeaderEdits
   ) -> [UInt8]? {
     guard let nominated = Nominations(of: head) else { return nil }
     var out = OutgoingHead(edits)
     guard out.requestLine("GET", head) else { return nil }
     out.fixed("Host", host(head))
-    out.fixed("Upgrade", literal: "websocket")
-    out.fixed("Connection", literal: "Upgrade")
-    out.fixed("Sec-WebSocket-Key", offer.key)
-    out.fixed("Sec-WebSocket-Version", literal: "13")
-    if let list = offer.subprotocols { out.fixed("Sec-WebSocket-Protocol", list) }
-    if let list = offer.extensions { out.fixed("Sec-WebSocket-Extensions", list) }
+    out.handshake { Handshake.appendRequestFields(key: key.span, offer: offer, to: &$0) }
     out.fields(of: head) { field, name in
       passes(field, name, isTrusted: client.isTrusted, edits) && !nominated.contains(name)
     }
@@ -90,34 +70,18 @@ enum UpstreamRequest {
   }
 }
 
-/// What is decided about the WebSocket when the backend's answer has been checked.
-struct UpgradeAnswer: Sendable {
-  /// For the client's key, in base64.
-  var accept: [UInt8]
-  var subprotocol: [UInt8]?
-  var extensions: [UInt8]?
-
-  init(accept: [UInt8], subprotocol: [UInt8]? = nil, extensions: [UInt8]? = nil) {
-    self.accept = accept
-    self.subprotocol = subprotocol
-    self.extensions = extensions
-  }
-}
-
 enum ClientResponse {
-  /// The 101 for the client. Nil when the backend's head holds what cannot be forwarded: a broken
-  /// answer.
+  /// The 101 for the client. `accept`: for the client's own key. Nil when the backend's head holds
+  /// what cannot be forwarded: a broken answer.
   static func switching(
-    _ answer: ResponseHead, _ agreed: UpgradeAnswer, edits: HeaderEdits
+    _ answer: ResponseHead, accept: [UInt8], agreement: HandshakeAgreement, edits: HeaderEdits
   ) -> [UInt8]? {
     guard let nominated = Nominations(of: answer) else { return nil }
     var out = OutgoingHead(edits)
     out.statusLine(101, "Switching Protocols")
-    out.fixed("Upgrade", literal: "websocket")
-    out.fixed("Connection", literal: "Upgrade")
-    out.fixed("Sec-WebSocket-Accept", agreed.accept)
-    if let name = agreed.subprotocol { out.fixed("Sec-WebSocket-Protocol", name) }
-    if let list = agreed.extensions { out.fixed("Sec-WebSocket-Extensions", list) }
+    out.handshake {
+      Handshake.appendAnswerFields(accept: accept.span, agreement: agreement, to: &$0)
+    }
     out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
     return out.finish()
   }
@@ -146,8 +110,8 @@ enum ClientResponse {
   }
 }
 
-/// `Proxy` (which CGI programs take for HTTP_PROXY) and everything that starts with `Proxy-`: said to
-/// us, not to the other side.
+/// `Proxy` (which CGI programs take for HTTP_PROXY) and everything that starts with `Proxy-`: said
+/// to us, not to the other side.
 private func isProxyName(_ name: Span<UInt8>) -> Bool {
   let prefixCount = 5
   guard name.count >= prefixCount,

@@ -14,7 +14,7 @@ struct PeerWatch: Sendable {
 
   /// Bytes of the handshake message under way, as far as record headers have announced them.
   private var messageBytes: UInt32 = 0
-  private var controls: UInt16 = 0
+  private(set) var controls: UInt16 = 0
   /// The time of the last `receive`.
   var now = MonotonicTime(nanoseconds: .min)
   private var windowEnd = MonotonicTime(nanoseconds: .min)
@@ -53,7 +53,7 @@ func messageSeen(
     if isControl { unsafe io.pointee.watch.control() }
     return
   }
-  guard isOurs == 0, unsafe io.pointee.isServer else { return }
+  guard isOurs == 0, unsafe SSL_is_server(session) == 1 else { return }
   if type == SSL3_RT_HANDSHAKE { return unsafe io.pointee.watch.handshakeMessageEnded() }
   guard type == SSL3_RT_HEADER, count == SSL3_RT_HEADER_LENGTH, let bytes = unsafe bytes else {
     return

@@ -13,7 +13,6 @@ struct TLSMemoryIO {
   var left: Int
   var output: Unmanaged<SharedBuffer>
   var watch: PeerWatch
-  var isServer: Bool
   var isEstablished: Bool
 
   // Safety: `bio` is one of ours, and OpenSSL calls it only inside `TLSSession.lend`, which has set

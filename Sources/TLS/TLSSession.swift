@@ -23,7 +23,7 @@ public struct TLSSession: ~Copyable {
   let ssl: OpaquePointer
   private let bio: OpaquePointer
   private let context: TLSContext
-  private var watch = PeerWatch()
+  private(set) var watch = PeerWatch()
   private var hasSentClose = false
   /// The handshake is over. Stays true when the session has closed or failed since.
   public private(set) var isEstablished = false
@@ -84,6 +84,7 @@ public struct TLSSession: ~Copyable {
 
   /// Begins the handshake: a client's ClientHello goes to `output`. Nothing to do for a server.
   public mutating func start(output: SharedBuffer) -> TLSProgress {
+    guard progress == .handshaking else { return progress }
     return unsafe lend(Span(), output: output) { session, io in unsafe session.handshake(io) }
   }
 
@@ -167,7 +168,7 @@ extension TLSSession {
     unsafe ciphertext.withUnsafeBufferPointer { bytes in
       var io = unsafe TLSMemoryIO(
         next: bytes.baseAddress, left: bytes.count, output: .passUnretained(output), watch: watch,
-        isServer: SSL_is_server(ssl) == 1, isEstablished: isEstablished)
+        isEstablished: isEstablished)
       unsafe withUnsafeMutablePointer(to: &io) { lent in
         unsafe BIO_set_data(bio, lent)
         unsafe body(&self, lent)

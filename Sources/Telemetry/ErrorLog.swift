@@ -1,6 +1,6 @@
-// The error log: what happens to the gateway itself. Owned by one worker (or the supervisor). To add
-// an event: a case and its row. An event writes at most one line a minute; what it kept to itself
-// is counted and told with its next line, so that an attack cannot fill a disk through the log.
+// The error log: what happens to the gateway itself. Owned by one worker (or the supervisor). To
+// add an event: a case and its row. An event writes at most one line a minute; what it kept to
+// itself is counted and told with its next line, so that no attack fills a disk through the log.
 
 public import Bytes
 

@@ -43,7 +43,8 @@ extension LineBuilder {
   }
 }
 
-/// The scalar of two or more bytes at `index` and its length; nil when they are no UTF-8 (RFC 3629).
+/// The scalar of two or more bytes at `index` and its length; nil when they are no UTF-8
+/// (RFC 3629).
 private func utf8Scalar(_ value: Span<UInt8>, at index: Int) -> (scalar: UInt32, length: Int)? {
   let lead = value[index]
   let length: Int

@@ -99,7 +99,7 @@ public struct LineBuilder: Sendable {
   }
 
   mutating func append(_ word: StaticString) {
-    bytes.append(contentsOf: word.description.utf8)
+    ASCII.append(word, to: &bytes)
   }
 
   /// `digits`: at least so many, filled with zeros.

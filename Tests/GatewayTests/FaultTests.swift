@@ -1,5 +1,6 @@
 import Telemetry
 import Testing
+import Wire
 
 @testable import Gateway
 
@@ -81,6 +82,24 @@ struct FaultTests {
     for fault in Fault.allCases {
       if fault.closedBy == .client { #expect(fault.closeToClient == nil, "\(fault)") }
       if fault.closedBy == .backend { #expect(fault.closeToBackend == nil, "\(fault)") }
+    }
+  }
+
+  @Test("a request's violation becomes the fault with its status")
+  func requestViolations() {
+    for violation in HTTPViolation.allCases {
+      #expect(Fault.of(violation).status == UInt16(violation.status), "\(violation)")
+    }
+    #expect(Fault.of(HTTPViolation.bareLineEnd) == .malformedRequest)
+  }
+
+  @Test("a frame's violation closes its sender with the violation's code")
+  func frameViolations() {
+    for violation in WebSocketViolation.allCases {
+      let client = Fault.of(violation, by: .client)
+      #expect(client.closeToClient == violation.closeCode && client.closeToBackend == 1001)
+      let backend = Fault.of(violation, by: .backend)
+      #expect(backend.closeToBackend == violation.closeCode && backend.closeToClient == 1014)
     }
   }
 }

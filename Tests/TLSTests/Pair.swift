@@ -18,6 +18,27 @@ struct Identity {
     source = CertificateSource(
       certificatePEM: made.certificatePEM, keyPEM: made.keyPEM, name: names.first ?? commonName)
   }
+
+  /// The same with an RSA key of 2,048 bits.
+  init(rsa names: [String]) throws {
+    let made = try Identity(names).source
+    let generator = EVP_PKEY_CTX_new_from_name(nil, "RSA", nil)
+    defer { EVP_PKEY_CTX_free(generator) }
+    var key: OpaquePointer?
+    EVP_PKEY_keygen_init(generator)
+    EVP_PKEY_CTX_set_rsa_keygen_bits(generator, 2_048)
+    try #require(EVP_PKEY_generate(generator, &key) == 1)
+    defer { EVP_PKEY_free(key) }
+    let certificate = try #require(try Certificate.readAll(made.certificatePEM).get().first)
+    X509_set_pubkey(certificate.handle, key)
+    try #require(X509_sign(certificate.handle, key, EVP_sha256()) > 0)
+    let files = (certificate: MemoryFile(), key: MemoryFile())
+    PEM_write_bio_X509(files.certificate.bio, certificate.handle)
+    PEM_write_bio_PrivateKey(files.key.bio, key, nil, nil, 0, nil, nil)
+    source = CertificateSource(
+      certificatePEM: files.certificate.contents(), keyPEM: files.key.contents(),
+      name: made.name)
+  }
 }
 
 /// How the bytes on the way are cut.
@@ -73,6 +94,7 @@ final class End {
   var protocolName: String? { session.protocolName }
   var versionName: String { session.versionName }
   var serverName: String? { session.serverName }
+  var controls: UInt16 { session.watch.controls }
   var hasOutput: Bool { !output.isEmpty }
 
   @discardableResult

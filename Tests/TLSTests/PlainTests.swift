@@ -100,6 +100,15 @@ struct PlainTests {
           output: buffers.output)
         client.receive(End.take(buffers.output))
       }
+      // A message each way: buffers that data needed must be gone as well.
+      client.send(pattern(1_000))
+      let request = client.takeOutput()
+      _ = session.receive(
+        request.span, now: MonotonicTime(nanoseconds: 0), plaintext: buffers.plaintext,
+        output: buffers.output)
+      _ = session.send(request.span, output: buffers.output)
+      buffers.plaintext.reset()
+      buffers.output.reset()
     }
     var isEstablished: Bool { session.isEstablished }
   }

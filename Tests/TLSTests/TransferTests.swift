@@ -1,4 +1,6 @@
 import Bytes
+import Dispatch
+import Synchronization
 import Testing
 
 @testable import TLS
@@ -125,6 +127,51 @@ struct TransferTests {
     second.exchange()
     #expect(second.server.isEstablished)
     #expect(second.server.isResumed)
+  }
+
+  @Test("a session works on after everybody else has let go of its context")
+  func contextReplaced() throws {
+    let pair: Pair
+    do {
+      let identities = [try Identity(["a.example"]), try Identity(["b.example"])]
+      let server = try TLSContext.server(
+        ServerTLS(certificates: identities.map(\.source), protocols: ["http/1.1"]))
+      let client = try TLSContext.client(
+        ClientTLS(
+          caPEM: identities[1].source.certificatePEM, protocols: ["http/1.1"]))
+      pair = try Pair(server: server, client: client, name: "b.example")
+    }
+    pair.exchange()
+    #expect(pair.client.isEstablished)
+    #expect(pair.server.protocolName == "http/1.1")
+  }
+
+  @Test("threads share a context")
+  func sharedContext() throws {
+    let setting = try Setting(protocols: ["http/1.1"], offered: ["http/1.1"])
+    let joined = Mutex(0)
+    DispatchQueue.concurrentPerform(iterations: 4) { _ in
+      for _ in 0..<25 {
+        guard let pair = try? setting.joined() else { return }
+        pair.client.send(pattern(5_000))
+        pair.exchange(.pieces(700))
+        if pair.server.takePlaintext() == pattern(5_000) { joined.withLock { $0 += 1 } }
+      }
+    }
+    let count = joined.withLock { $0 }
+    #expect(count == 100)
+  }
+
+  @Test("plaintext that came before a broken record is delivered")
+  func dataBeforeFailure() throws {
+    let pair = try Setting().joined()
+    pair.client.send([5])
+    let good = pair.client.takeOutput()
+    pair.client.send([6])
+    var bad = pair.client.takeOutput()
+    bad[bad.count - 1] ^= 1
+    #expect(pair.server.receive(good + bad).isFailed)
+    #expect(pair.server.takePlaintext() == [5])
   }
 
   @Test("one changed byte of a record ends the session with an alert")

@@ -26,6 +26,53 @@ struct TrustTests {
     #expect(pair.server.serverName == name)
   }
 
+  @Test("an RSA certificate serves both versions", arguments: [false, true])
+  func rsa(tls12Only: Bool) throws {
+    let identity = try Identity(rsa: ["a.example"])
+    let server = try TLSContext.server(ServerTLS(certificates: [identity.source]))
+    let client = try TLSContext.client(ClientTLS(caPEM: identity.source.certificatePEM))
+    if tls12Only { limitToTLS12(client) }
+    let pair = try Pair(server: server, client: client, name: "a.example")
+    pair.exchange()
+    #expect(pair.client.progress == .established)
+  }
+
+  @Test("only AEAD ciphers with forward secrecy are on, AES-128 first")
+  func ciphers() throws {
+    let setting = try Setting()
+    let names = withExtendedLifetime(setting) {
+      let list = SSL_CTX_get_ciphers(setting.server.primary)
+      return (0..<OPENSSL_sk_num(list)).map {
+        String(cString: SSL_CIPHER_get_name(OpaquePointer(OPENSSL_sk_value(list, $0))))
+      }
+    }
+    #expect(
+      names == [
+        "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256",
+        "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305",
+      ])
+  }
+
+  @Test("a client whose first key share is not of our groups is asked for another")
+  func helloRetry() throws {
+    let identities = [try Identity(["a.example"]), try Identity(["b.example"])]
+    let server = try TLSContext.server(ServerTLS(certificates: identities.map(\.source)))
+    let client = try TLSContext.client(ClientTLS(verify: false))
+    #expect(bascule_ssl_ctx_set_groups(client.primary, "P-384:P-256") == 1)
+    let pair = try Pair(server: server, client: client, name: "b.example")
+    pair.exchange(.pieces(100))
+    #expect(pair.client.isEstablished)
+    #expect(pair.client.peerCertificate() == identities[1].source.certificatePEM)
+
+    #expect(bascule_ssl_ctx_set_groups(client.primary, "P-384") == 1)
+    let refused = try Pair(server: server, client: client, name: "b.example")
+    refused.exchange()
+    // handshake_failure
+    #expect(refused.client.progress == .failed(.peerAlert(40)))
+  }
+
   @Test("the common name counts only where the certificate has no alternative names")
   func commonName() throws {
     let identities = [
@@ -177,6 +224,24 @@ struct SetupTests {
     keyless.keyPEM = Array("nothing".utf8)
     #expect(failure([keyless])?.reason == "no readable key, or one with a passphrase: unsupported")
     #expect(ERR_peek_error() == 0)
+  }
+
+  @Test("intermediate certificates are sent with the leaf, in the order of the file")
+  func chain() throws {
+    var source = try Identity(["a.example"]).source
+    let others = [try Identity(["first"]).source, try Identity(["second"]).source]
+    for other in others { source.certificatePEM += other.certificatePEM }
+    let server = try TLSContext.server(ServerTLS(certificates: [source]))
+    let client = try TLSContext.client(ClientTLS(verify: false))
+    let pair = try Pair(server: server, client: client, name: "a.example")
+    pair.exchange()
+    #expect(pair.client.isEstablished)
+    let shown = MemoryFile()
+    let stack = SSL_get_peer_cert_chain(pair.client.ssl)
+    for index in 0..<OPENSSL_sk_num(stack) {
+      PEM_write_bio_X509(shown.bio, OPENSSL_sk_value(stack, index).map { OpaquePointer($0) })
+    }
+    #expect(shown.contents() == source.certificatePEM)
   }
 
   @Test("a key with a passphrase is refused without asking anybody")

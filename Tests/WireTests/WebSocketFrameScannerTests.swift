@@ -111,6 +111,22 @@ struct WebSocketFrameScannerTests {
     }
   }
 
+  @Test("counts payload as it passes, and a message when its last byte has")
+  func counts() {
+    let stream =
+      RawFrame(fin: false, opcode: 2, payload: [1, 2, 3]).bytes
+      + RawFrame(opcode: 9, payload: [4, 5]).bytes + RawFrame(opcode: 0, payload: [6, 7]).bytes
+    let expected: [(fed: Int, payload: UInt64, messages: UInt64)] = [
+      (5, 0, 0), (6, 0, 0), (7, 1, 0), (9, 3, 0), (17, 3, 0), (23, 3, 0), (24, 4, 0), (25, 5, 1),
+    ]
+    for (fed, payload, messages) in expected {
+      let scanner = FrameScanner(expectsMask: true, allowsRSV1: false, messageBytesMax: 100)
+      let result = relay([Array(stream[..<fed])], through: scanner)
+      #expect(result.payloadBytes == payload, "after \(fed) bytes")
+      #expect(result.messages == messages, "after \(fed) bytes")
+    }
+  }
+
   @Test("tells the same violation again when asked again")
   func violationStays() {
     let bytes = RawFrame(opcode: 1, payload: [1]).bytes + [0x83, 0x80]

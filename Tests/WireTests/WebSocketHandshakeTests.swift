@@ -149,7 +149,7 @@ struct WebSocketHandshakeTests {
       ("x-webkit-deflate-frame, permessage-deflate", "permessage-deflate"),
       ("foo; a=\"x, permessage-deflate\"; b, bar", ""),
       ("foo; a=\"x\\\", permessage-deflate\", permessage-deflate", "permessage-deflate"),
-      ("permessage-deflate; x=\"a b, permessage-deflate; c, d\"", ""),
+      ("permessage-deflate; x=\"a b, permessage-deflate, d\"", ""),
       (
         "permessage-deflate; server_max_window_bits=10, permessage-deflate",
         "permessage-deflate; server_max_window_bits=10, permessage-deflate"

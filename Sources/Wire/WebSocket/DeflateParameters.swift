@@ -88,17 +88,13 @@ public struct DeflateParameters: Sendable, Equatable {
     guard let name = cursor.takeToken(), cursor.equals(name, "permessage-deflate") else {
       return nil
     }
-    var count = 0
+    // Four parameters exist and none may come twice: the loop ends with the fifth at the latest.
     while !cursor.isAtElementEnd {
-      count += 1
-      guard count <= Self.parametersMax, let (name, value) = cursor.takeParameter(),
-        take(name, value, cursor)
-      else { return nil }
+      guard let (name, value) = cursor.takeParameter(), take(name, value, cursor) else {
+        return nil
+      }
     }
   }
-
-  /// Elements with more parameters than this are left out.
-  private static var parametersMax: Int { 8 }
 
   private mutating func take(
     _ name: Range<Int>, _ value: Range<Int>?, _ cursor: ExtensionCursor

@@ -31,6 +31,7 @@ public struct MessageAssembler: Sendable {
   /// The frame whose payload is being received.
   private var frame: Frame?
   private var messageOpcode = Opcode.binary
+  /// Between messages it is complete, so one serves them all.
   private var text = UTF8Validator()
   private var messageIsDelivered = false
 
@@ -115,7 +116,6 @@ public struct MessageAssembler: Sendable {
       return frame
     case .text, .binary:
       messageOpcode = frame.header.opcode
-      text = UTF8Validator()
     case .continuation: break
     }
     rules.enter(frame.header)

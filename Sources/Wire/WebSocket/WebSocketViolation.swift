@@ -1,39 +1,6 @@
 // Every way a peer can break the framing of RFC 6455, with the Close code it earns. Trivial values:
 // the text in a log is `word`, and nothing is allocated on the way there.
 
-/// The opcodes of RFC 6455, section 11.8. All others are reserved.
-public enum Opcode: UInt8, Sendable {
-  case continuation = 0
-  case text = 1
-  case binary = 2
-  case close = 8
-  case ping = 9
-  case pong = 10
-
-  /// The opcode of a frame that begins with the octet `first`; nil for a reserved one.
-  @_noLocks
-  static func of(first: UInt8) -> Opcode? {
-    switch first & 0x0F {
-    case 0: .continuation
-    case 1: .text
-    case 2: .binary
-    case 8: .close
-    case 9: .ping
-    case 10: .pong
-    default: nil
-    }
-  }
-
-  public var isControl: Bool {
-    @_noLocks get {
-      switch self {
-      case .close, .ping, .pong: true
-      case .continuation, .text, .binary: false
-      }
-    }
-  }
-}
-
 /// Why a peer's frames cannot be followed any further.
 public enum WebSocketViolation: Error, Sendable, Equatable, CaseIterable {
   /// RSV bits without an extension that owns them (5.2).
