@@ -26,19 +26,22 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   @usableFromInline static var chunkSlots: Int { 256 }
 
   @usableFromInline
-  struct Slot: ~Copyable {
-    @usableFromInline var element: Element?
+  struct Header {
     /// Odd while taken, so that a free slot never matches an id that was handed out.
-    @usableFromInline var generation: UInt32
-    @usableFromInline var nextFree: UInt32
-    @usableFromInline init() {
-      element = nil
-      generation = 0
-      nextFree = .max
-    }
+    @usableFromInline var generation: UInt32 = 0
+    @usableFromInline var nextFree: UInt32 = .max
+    @usableFromInline init() {}
   }
 
-  @usableFromInline var chunks: [UnsafeMutablePointer<Slot>] = unsafe []
+  /// A slot's element is initialised exactly while its generation is odd.
+  @usableFromInline
+  @unsafe
+  struct Chunk {
+    @usableFromInline var headers: UnsafeMutablePointer<Header>
+    @usableFromInline var elements: UnsafeMutablePointer<Element>
+  }
+
+  @usableFromInline var chunks: [Chunk] = unsafe []
   @usableFromInline var firstFree: UInt32 = .max
   @usableFromInline var slotsMade = 0
   public let capacity: Int
@@ -49,47 +52,59 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   }
 
   deinit {
-    for index in 0..<slotsMade { unsafe slot(index).pointee.element = nil }
+    for index in 0..<slotsMade {
+      // Safety: odd generation, so there is an element.
+      if unsafe header(index).pointee.generation & 1 == 1 {
+        unsafe element(index).deinitialize(count: 1)
+      }
+    }
     for index in unsafe 0..<chunks.count {
-      unsafe chunks[index].deinitialize(count: Self.chunkSlots)
-      unsafe chunks[index].deallocate()
+      unsafe chunks[index].headers.deallocate()
+      unsafe chunks[index].elements.deallocate()
     }
   }
 
-  // Safety: callers pass an index below `slotsMade`; chunks are allocated whole and never move.
+  // Safety, for both: callers pass an index below `slotsMade`; chunks are allocated whole and never
+  // move.
   @inlinable @unsafe
-  func slot(_ index: Int) -> UnsafeMutablePointer<Slot> {
-    unsafe chunks[index / Self.chunkSlots] + index % Self.chunkSlots
+  func header(_ index: Int) -> UnsafeMutablePointer<Header> {
+    unsafe chunks[index / Self.chunkSlots].headers + index % Self.chunkSlots
+  }
+
+  @inlinable @unsafe
+  func element(_ index: Int) -> UnsafeMutablePointer<Element> {
+    unsafe chunks[index / Self.chunkSlots].elements + index % Self.chunkSlots
   }
 
   @inlinable
   public func contains(_ id: SlotID) -> Bool {
     let index = Int(id.index)
     guard index < slotsMade, id.generation & 1 == 1 else { return false }
-    return unsafe slot(index).pointee.generation == id.generation
+    return unsafe header(index).pointee.generation == id.generation
   }
 
   /// Nil when all `capacity` slots are taken; the element is dropped then.
   public mutating func insert(_ element: consuming Element) -> SlotID? {
     guard count < capacity else { return nil }
     let index = takeFreeIndex()
-    let pointer = unsafe slot(index)
-    unsafe pointer.pointee.generation &+= 1
-    unsafe pointer.pointee.element = consume element
+    unsafe header(index).pointee.generation &+= 1
+    // Safety: the slot was free, so its memory holds no element.
+    unsafe self.element(index).initialize(to: element)
     count += 1
-    return SlotID(index: UInt32(index), generation: unsafe pointer.pointee.generation)
+    return SlotID(index: UInt32(index), generation: unsafe header(index).pointee.generation)
   }
 
   private mutating func takeFreeIndex() -> Int {
     if firstFree != .max {
       let index = Int(firstFree)
-      firstFree = unsafe slot(index).pointee.nextFree
+      firstFree = unsafe header(index).pointee.nextFree
       return index
     }
     if unsafe slotsMade == chunks.count * Self.chunkSlots {
-      let chunk = UnsafeMutablePointer<Slot>.allocate(capacity: Self.chunkSlots)
-      for offset in 0..<Self.chunkSlots { unsafe (chunk + offset).initialize(to: Slot()) }
-      unsafe chunks.append(chunk)
+      let headers = UnsafeMutablePointer<Header>.allocate(capacity: Self.chunkSlots)
+      unsafe headers.initialize(repeating: Header(), count: Self.chunkSlots)
+      let elements = UnsafeMutablePointer<Element>.allocate(capacity: Self.chunkSlots)
+      unsafe chunks.append(Chunk(headers: headers, elements: elements))
     }
     slotsMade += 1
     return slotsMade - 1
@@ -98,34 +113,33 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   /// Frees the slot and returns its tenant; nil for an id that is no longer current.
   public mutating func remove(_ id: SlotID) -> Element? {
     guard contains(id) else { return nil }
-    let pointer = unsafe slot(Int(id.index))
-    unsafe pointer.pointee.generation &+= 1
-    unsafe pointer.pointee.nextFree = firstFree
+    let index = Int(id.index)
+    unsafe header(index).pointee.generation &+= 1
+    unsafe header(index).pointee.nextFree = firstFree
     firstFree = id.index
     count -= 1
-    return unsafe pointer.pointee.element.take()
+    // Safety: the id was current, so the element is there; the slot is free from here on.
+    return unsafe element(index).move()
   }
 
   /// The tenant of a current id. Check `contains` first: a stale id here is a fault of ours.
   @inlinable
   public subscript(_ id: SlotID) -> Element {
-    _read {
+    // Addressors, not coroutines: those allocate their frames where they are not inlined.
+    unsafeAddress {
       invariant(contains(id), "slab access by a stale id")
-      // A taken slot has a tenant: insert and remove change both together.
-      // swift-format-ignore: NeverForceUnwrap
-      yield unsafe slot(Int(id.index)).pointee.element!
+      return unsafe UnsafePointer(element(Int(id.index)))
     }
-    _modify {
+    unsafeMutableAddress {
       invariant(contains(id), "slab access by a stale id")
-      // swift-format-ignore: NeverForceUnwrap
-      yield unsafe &slot(Int(id.index)).pointee.element!
+      return unsafe element(Int(id.index))
     }
   }
 
   /// The id of the tenant at `index`, for walks over all slots (drain, shutdown).
   public func id(at index: Int) -> SlotID? {
     guard index >= 0, index < slotsMade else { return nil }
-    let generation = unsafe slot(index).pointee.generation
+    let generation = unsafe header(index).pointee.generation
     return generation & 1 == 1 ? SlotID(index: UInt32(index), generation: generation) : nil
   }
   /// One more than the highest index ever used.

@@ -14,18 +14,19 @@ enum Leg {
 }
 
 /// One value per leg.
-struct PerLeg<Value> {
+struct PerLeg<Value: ~Copyable>: ~Copyable {
   var client: Value
   var backend: Value
 
+  // Inlined always: a coroutine that is not allocates its frame, once per access.
   subscript(leg: Leg) -> Value {
-    _read {
+    @inline(__always) _read {
       switch leg {
       case .client: yield client
       case .backend: yield backend
       }
     }
-    _modify {
+    @inline(__always) _modify {
       switch leg {
       case .client: yield &client
       case .backend: yield &backend
@@ -57,7 +58,7 @@ struct HeldBytes {
 }
 
 /// Bytes from one leg to the other.
-struct Direction {
+struct Direction: ~Copyable {
   var scanner: FrameScanner
   var held = HeldBytes()
   /// A Ping, or a Close with this code, that waits for the frame boundary towards the sink.
@@ -77,7 +78,7 @@ struct Direction {
   var pingAllowanceAt = MonotonicTime(nanoseconds: 0)
 }
 
-struct Bridge {
+struct Bridge: ~Copyable {
   /// Keyed by the leg the bytes come *from*.
   var from: PerLeg<Direction>
   /// Keyed by the leg that is pinged.
@@ -89,11 +90,10 @@ struct Bridge {
 
   /// Before the upgrade has been answered nothing is scanned; the values do not matter.
   static func idle(now: MonotonicTime) -> Bridge {
-    let direction = Direction(
-      scanner: FrameScanner(expectsMask: true, allowsRSV1: false, messageBytesMax: 0))
+    let scanner = FrameScanner(expectsMask: true, allowsRSV1: false, messageBytesMax: 0)
     let silent = KeepAlive(interval: nil, timeout: .zero, now: now, random: 0)
     return Bridge(
-      from: PerLeg(client: direction, backend: direction),
+      from: PerLeg(client: Direction(scanner: scanner), backend: Direction(scanner: scanner)),
       keepAlive: PerLeg(client: silent, backend: silent))
   }
 }

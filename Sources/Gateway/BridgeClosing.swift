@@ -50,7 +50,7 @@ extension Worker where K: ~Copyable {
       detach(exchange, leg)
       finish(id, lingering: false)
     } else {
-      exchanges[exchange].bridge.from[leg].isDeaf = true
+      connections[id].isDone = true
     }
     concludeIfOver(exchange)
   }

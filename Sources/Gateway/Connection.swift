@@ -71,6 +71,8 @@ struct Connection: ~Copyable {
   /// Not with epoll: not yet, or because it reported an error or hang-up while it was not being
   /// read, which would be repeated without end. Watched (again) as soon as it is to be read.
   var isUnwatched = false
+  /// Its close handshake is complete; all that is awaited is its FIN, which needs no reading.
+  var isDone = false
   /// A FIN is owed when the output has been sent (a tunnel passes half-closes on).
   var isFinDue = false
   /// The first error a send met; acted upon when the current event has been handled.

@@ -11,6 +11,7 @@ extension Worker where K: ~Copyable {
   // MARK: In
 
   mutating func readReady(_ id: SlotID) {
+    if connections[id].isDone { return connectionLost(id, .endOfStream) }
     let inbound = self.inbound
     inbound.reset(headroom: Self.headroom)
     let descriptor = connections[id].descriptor
@@ -270,10 +271,12 @@ extension Worker where K: ~Copyable {
 
   // MARK: Interest
 
+  /// Tells epoll what the connection now wants. A pause is told only when the peer does send in the
+  /// meantime (`readyWhilePaused`), which it seldom does: two system calls less per handshake.
   mutating func updateInterest(_ id: SlotID) {
-    let wanted = connections[id].wantedInterest
+    var wanted = connections[id].wantedInterest
     if connections[id].isUnwatched {
-      guard wanted.contains(.read) else { return }
+      guard !wanted.isEmpty else { return }
       connections[id].isUnwatched = false
       connections[id].interest = wanted
       if !kernel.watch(connections[id].descriptor, wanted, token: id.packed) {
@@ -281,6 +284,11 @@ extension Worker where K: ~Copyable {
       }
       return
     }
+    if connections[id].interest.contains(.read) { wanted.insert(.read) }
+    rewatch(id, wanted)
+  }
+
+  private mutating func rewatch(_ id: SlotID, _ wanted: Interest) {
     guard wanted != connections[id].interest else { return }
     connections[id].interest = wanted
     if !kernel.rewatch(connections[id].descriptor, wanted, token: id.packed) {
@@ -288,8 +296,11 @@ extension Worker where K: ~Copyable {
     }
   }
 
-  /// An error or hang-up on a socket that is not read at the moment.
-  mutating func brokenWhilePaused(_ id: SlotID) {
+  /// A socket that is not to be read has something. An error or hang-up would be reported without
+  /// end, so that socket leaves epoll until it is to be used again.
+  mutating func readyWhilePaused(_ id: SlotID, isBroken: Bool) {
+    guard isBroken else { return rewatch(id, connections[id].wantedInterest) }
+    guard !connections[id].isUnwatched else { return }
     kernel.unwatch(connections[id].descriptor)
     connections[id].isUnwatched = true
   }

@@ -109,8 +109,8 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     if connections.contains(id), event.readable || event.broken {
       if connections[id].pauses.isEmpty {
         readReady(id)
-      } else if event.broken {
-        brokenWhilePaused(id)
+      } else {
+        readyWhilePaused(id, isBroken: event.broken)
       }
     }
     if !casualties.isEmpty { reapCasualties() }
