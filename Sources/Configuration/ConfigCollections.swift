@@ -31,8 +31,8 @@ extension ConfigValue {
     }
   }
 
-  /// A mapping with the keys of a table. `elsewhere`: keys that have their place in another section,
-  /// and what is said about it.
+  /// A mapping with the keys of a table. `elsewhere`: keys whose place is another section, and what is
+  /// said about them.
   static func section(
     keys: [ConfigKey<V>] = V.keys, elsewhere: (names: [String], note: String) = ([], "")
   ) -> Self where V: ConfigSection {

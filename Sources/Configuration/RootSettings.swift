@@ -4,6 +4,7 @@ import Bytes
 
 /// All sections, before they become a snapshot.
 struct RootSettings: ConfigSection {
+  /// Only for the reference: `Includes` takes this key out of every file before the rest is read.
   var include: [String] = []
   var workers: Int?
   var trustedProxies: [WrittenBlock] = []
