@@ -31,21 +31,23 @@ extension ConfigValue {
     }
   }
 
-  /// A mapping with the keys of a table. `known` elsewhere: keys that have their place in another
-  /// section, and where that is.
+  /// A mapping with the keys of a table. `elsewhere`: keys whose place is another section, and what is
+  /// said about them.
   static func section(
     keys: [ConfigKey<V>] = V.keys, elsewhere: (names: [String], note: String) = ([], "")
   ) -> Self where V: ConfigSection {
-    ConfigValue(
-      syntax: "a mapping with the keys \(keys.map(\.name).joined(separator: ", "))", form: ""
-    ) {
-      node, current, reader in
+    let names = keys.map(\.name)
+    return ConfigValue(
+      syntax: "a mapping with the keys \(names.joined(separator: ", "))", form: "", keys: names
+    ) { node, current, reader in
       var section = current ?? V()
-      guard let entries = node.entries(reportingTo: &reader, keys: keys.map(\.name)) else {
-        return nil
-      }
+      guard let entries = node.entries(reportingTo: &reader, keys: names) else { return nil }
       section.begin(node, reader)
-      reportUnknown(entries, known: keys.map(\.name), elsewhere: elsewhere, to: &reader)
+      for entry in entries where !names.contains(entry.key) {
+        let advice =
+          elsewhere.names.contains(entry.key) ? elsewhere.note : advice(entry.key, keys)
+        reader.report(entry.keyLocation, "unknown key \(quoted(entry.key)); \(advice)")
+      }
       var written = WrittenSection(node: node)
       for key in keys {
         if let entry = entries.first(where: { $0.key == key.name }) {
@@ -103,20 +105,13 @@ extension Node {
   }
 }
 
-private func reportUnknown(
-  _ entries: [Node.Entry], known: [String], elsewhere: (names: [String], note: String),
-  to reader: inout Reader
-) {
-  for entry in entries where !known.contains(entry.key) {
-    if elsewhere.names.contains(entry.key) {
-      reader.report(entry.keyLocation, "\(quoted(entry.key)) \(elsewhere.note)")
-      continue
-    }
-    let hint =
-      NearestName.of(entry.key, among: known).map { "did you mean \(quoted($0))?" }
-      ?? "known here: \(known.joined(separator: ", "))"
-    reader.report(entry.keyLocation, "unknown key \(quoted(entry.key)); \(hint)")
-  }
+/// What to do about a key that is not in the table.
+private func advice<S>(_ name: String, _ keys: [ConfigKey<S>]) -> String {
+  let names = keys.map(\.name)
+  if let nearest = NearestName.of(name, among: names) { return "did you mean \(quoted(nearest))?" }
+  let places = keys.filter { $0.keys.contains(name) }.map { quoted($0.name) }
+  if !places.isEmpty { return "it belongs in \(places.joined(separator: " or "))" }
+  return "known here: \(names.joined(separator: ", "))"
 }
 
 private func shown<S>(_ section: S, _ keys: [ConfigKey<S>]) -> [ShownKey] where S: ConfigSection {

@@ -39,6 +39,8 @@ struct ConfigKey<Section: Sendable>: Sendable {
   let name: String
   let help: String
   let form: String
+  /// The keys below this one.
+  let keys: [String]
   let required: Bool
   /// false: a mistake was reported.
   let read: @Sendable (inout Section, Node, inout Reader) -> Bool
@@ -51,6 +53,7 @@ struct ConfigKey<Section: Sendable>: Sendable {
     self.name = name
     self.help = help
     self.form = value.form
+    self.keys = value.keys
     self.required = required
     read = { section, node, reader in
       guard let result = value.read(node, section[keyPath: path], &reader) else { return false }

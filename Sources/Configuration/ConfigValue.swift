@@ -7,6 +7,8 @@ struct ConfigValue<V: Sendable>: Sendable {
   let syntax: String
   /// For the reference, short: "10ms to 24h". Empty: the example says enough.
   let form: String
+  /// Of a section: the keys in it, to tell where a misplaced one belongs.
+  var keys: [String] = []
   /// From the node and the value so far; nil: a mistake was reported.
   let read: @Sendable (Node, V?, inout Reader) -> V?
   let show: @Sendable (V) -> Shown
@@ -79,7 +81,8 @@ extension ConfigValue {
   /// key is left out.
   static func whenPresent<S: ConfigSection>(_ section: ConfigValue<S>) -> Self where V == S? {
     let optional = optional(section)
-    return ConfigValue(syntax: section.syntax, form: section.form) { node, current, reader in
+    return ConfigValue(syntax: section.syntax, form: section.form, keys: section.keys) {
+      node, current, reader in
       guard node.isNull else { return optional.read(node, current, &reader) }
       let defaults = S.keys.contains(where: \.required) ? "" : ", write {} for its defaults"
       reader.report(node.location, "this section is empty: fill it in\(defaults), or remove it")

@@ -7,13 +7,15 @@ enum NearestName {
     // Longer than any key, and the cost is quadratic. Numbers are rarely slips of each other.
     guard word.utf8.count <= 64, word.first?.isLetter == true else { return nil }
     let letters = Array(word.lowercased().unicodeScalars)
-    let ranked = known.map { name in
-      (name: name, distance: distance(letters, Array(name.lowercased().unicodeScalars)))
+    let distanceMax = min(max(letters.count, 3) / 3, letters.count - 1)
+    var best: (name: String, distance: Int)?
+    for name in known {
+      let other = Array(name.lowercased().unicodeScalars)
+      guard abs(other.count - letters.count) <= distanceMax else { continue }
+      let distance = distance(letters, other)
+      if distance <= best.map({ $0.distance - 1 }) ?? distanceMax { best = (name, distance) }
     }
-    guard let best = ranked.min(by: { $0.distance < $1.distance }),
-      best.distance < letters.count, best.distance * 3 <= max(letters.count, 3)
-    else { return nil }
-    return best.name
+    return best?.name
   }
 
   /// `; did you mean "x"?`, or nothing.

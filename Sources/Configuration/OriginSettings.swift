@@ -52,7 +52,7 @@ extension ConfigValue<OriginPolicy> {
   /// Starts from what the section means by itself, not from what the route means without it.
   static var originPolicy: Self {
     let section = Self.section()
-    return ConfigValue(syntax: section.syntax, form: "") { node, _, reader in
+    return ConfigValue(syntax: section.syntax, form: "", keys: section.keys) { node, _, reader in
       section.read(node, nil, &reader)
     } show: {
       section.show($0)

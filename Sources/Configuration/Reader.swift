@@ -4,8 +4,8 @@ import Bytes
 
 struct Reader {
   private(set) var diagnostics: [Diagnostic] = []
-  /// The names under `upstreams`, in order. Read before the routes that refer to them.
-  var upstreamNames: [String] = []
+  /// The names under `upstreams`. Read before the routes that refer to them.
+  var upstreamNames: Set<String> = []
   /// The global timeouts, which every route starts from. Read before the routes.
   var timeouts = Timeouts()
   /// A file could not be read: what is missing may be there, and is not reported.

@@ -4,6 +4,7 @@ import Bytes
 
 /// All sections, before they become a snapshot.
 struct RootSettings: ConfigSection {
+  /// Only for the reference: `Includes` takes this key out of every file before the rest is read.
   var include: [String] = []
   var workers: Int?
   var trustedProxies: [WrittenBlock] = []
@@ -51,9 +52,11 @@ struct RootSettings: ConfigSection {
   }
 
   mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {
+    var indexes: [String: Int] = [:]
+    for (index, upstream) in upstreams.enumerated() { indexes[upstream.name] = index }
     for index in routes.indices {
-      let name = routes[index].upstreamName
-      routes[index].upstream = upstreams.firstIndex { $0.name == name } ?? 0
+      // A name that is missing has been reported, and nothing comes of the whole.
+      routes[index].upstream = indexes[routes[index].upstreamName] ?? 0
     }
   }
 }

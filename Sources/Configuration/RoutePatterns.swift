@@ -62,29 +62,38 @@ extension ConfigValue<PathPattern> {
     return isExact ? .exact(path) : .prefix(path)
   }
 
+  /// Refuses what no request can have, or could have in two spellings.
   private static func checkPath(_ path: String) throws(Complaint) {
     let name = quoted(path)
-    guard path.hasPrefix("/") else {
-      throw Complaint("the path \(name) must begin with /")
-    }
+    guard path.hasPrefix("/") else { throw Complaint("the path \(name) must begin with /") }
     if path.contains("?") || path.contains("#") {
       throw Complaint("the path \(name) has a query or fragment; a route matches the path alone")
     }
     guard path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") }) else {
       throw Complaint("the path \(name) has a character that must be percent-encoded")
     }
-    let lowered = path.lowercased()
-    let encodings = lowered.split(separator: "%", omittingEmptySubsequences: false).dropFirst()
-    guard
-      encodings.allSatisfy({ $0.prefix(2).utf8.count == 2 && $0.prefix(2).allSatisfy(\.isHexDigit) }
-      )
-    else { throw Complaint("the path \(name) has a % without two hexadecimal digits") }
-    if encodings.contains(where: { ["2f", "5c", "00"].contains($0.prefix(2)) }) {
-      throw Complaint("the path \(name) has an encoded /, \\ or NUL, which no route can match")
-    }
-    for segment in lowered.replacing("%2e", with: ".").split(separator: "/")
+    for segment in path.split(whereSeparator: { $0 == "/" || $0 == ";" })
     where segment == "." || segment == ".." {
       throw Complaint("the path \(name) has a segment of dots (. or ..), which no route can match")
+    }
+    for encoded in path.split(separator: "%", omittingEmptySubsequences: false).dropFirst() {
+      try checkEncoding(encoded.prefix(2), name)
+    }
+  }
+
+  /// `digits`: what follows a percent sign.
+  private static func checkEncoding(_ digits: Substring, _ name: String) throws(Complaint) {
+    guard digits.utf8.count == 2, let byte = UInt8(digits, radix: 16), digits.first != "+" else {
+      throw Complaint("the path \(name) has a % without two hexadecimal digits")
+    }
+    switch byte {
+    case 0, UInt8(ascii: "/"), UInt8(ascii: "\\"), 0x0A, 0x0D:
+      throw Complaint("the path \(name) has %\(digits), which no route can match")
+    // Unreserved characters (RFC 3986 section 2.3) mean the same without encoding.
+    case _ where ASCII.isLetter(byte) || ASCII.isDigit(byte) || "-._~".utf8.contains(byte):
+      let character = Character(Unicode.Scalar(byte))
+      throw Complaint("the path \(name) has %\(digits): write \(character) instead")
+    default: break
     }
   }
 }

@@ -78,18 +78,24 @@ extension ConfigValue<String> {
     let line = Self.line("the name of an upstream", form: "NAME")
     return ConfigValue(syntax: line.syntax, form: line.form) { node, _, reader in
       guard let name = line.read(node, nil, &reader) else { return nil }
-      let known = reader.upstreamNames
-      if !known.contains(name), !reader.isIncomplete {
-        let hint = NearestName.hint(for: name, among: known)
-        let list = known.isEmpty ? "there are none" : "there are \(known.joined(separator: ", "))"
+      if reader.upstreamNames.contains(name) { return name }
+      if !reader.isIncomplete {
         reader.report(
-          node.location, "no upstream is called \(quoted(name))\(hint.isEmpty ? "; \(list)" : hint)"
-        )
-        return nil
+          node.location, "no upstream is called \(quoted(name)); \(advice(name, reader))")
       }
-      return name
+      return nil
     } show: {
       line.show($0)
     }
+  }
+
+  private static func advice(_ name: String, _ reader: Reader) -> String {
+    let known = reader.upstreamNames.sorted()
+    if known.isEmpty { return "there are none" }
+    if let nearest = NearestName.of(name, among: known) {
+      return "did you mean \(quoted(nearest))?"
+    }
+    let more = known.count > 10 ? " and \(known.count - 10) more" : ""
+    return "known: \(known.prefix(10).joined(separator: ", "))\(more)"
   }
 }

@@ -81,7 +81,8 @@ extension ConfigValue<Timeouts> {
   /// The global section, which the routes then start from.
   static var globalTimeouts: Self {
     let section = Self.section()
-    return ConfigValue(syntax: section.syntax, form: "") { node, current, reader in
+    return ConfigValue(syntax: section.syntax, form: "", keys: section.keys) {
+      node, current, reader in
       let timeouts = section.read(node, current, &reader)
       if let timeouts { reader.timeouts = timeouts }
       return timeouts
@@ -96,9 +97,10 @@ extension ConfigValue<Timeouts> {
       keys: Timeouts.routeKeys,
       elsewhere: (
         Timeouts.keys.map(\.name),
-        "can only be set for the whole gateway: move it to the timeouts section at the top level"
+        "it can only be set for the whole gateway, in \"timeouts\" at the top level"
       ))
-    return ConfigValue(syntax: section.syntax, form: "", read: section.read) { timeouts in
+    return ConfigValue(syntax: section.syntax, form: "", keys: section.keys, read: section.read) {
+      timeouts in
       guard case .section(let keys) = section.show(timeouts) else { return .absent }
       return .section(keys.map { ShownKey(name: $0.name, comment: "", value: $0.value) })
     }

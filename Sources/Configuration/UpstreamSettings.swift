@@ -85,13 +85,12 @@ extension ConfigValue<[UpstreamSettings]> {
   static var upstreams: Self {
     let named = Self.named("a mapping from names to upstreams", checkName: checkName, name: \.name)
     return ConfigValue(syntax: named.syntax, form: "") { node, current, reader in
-      if case .mapping(let entries) = node.content {
-        reader.upstreamNames = entries.map(\.key)
-        if !entries.isEmpty { return named.read(node, current, &reader) }
+      guard case .mapping(let entries) = node.content, !entries.isEmpty else {
+        reader.report(node, expected: "at least one upstream: a name and its endpoints")
+        return nil
       }
-      guard node.isNull || reader.upstreamNames.isEmpty else { return nil }
-      reader.report(node, expected: "at least one upstream: a name and its endpoints")
-      return nil
+      reader.upstreamNames = Set(entries.map(\.key))
+      return named.read(node, current, &reader)
     } show: {
       named.show($0)
     }
