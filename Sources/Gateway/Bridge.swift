@@ -6,34 +6,20 @@ import Telemetry
 import Wire
 
 /// The two ends of an exchange.
-enum Leg {
-  case client
-  case backend
+enum Leg: Int {
+  case client = 0
+  case backend = 1
+
+  static let all: [Leg] = [.client, .backend]
 
   var other: Leg { self == .client ? .backend : .client }
+  /// Where this leg's value is in a `PerLeg`.
+  var index: Int { rawValue }
 }
 
-/// One value per leg.
-struct PerLeg<Value: ~Copyable>: ~Copyable {
-  var client: Value
-  var backend: Value
-
-  // Inlined always: a coroutine that is not allocates its frame, once per access.
-  subscript(leg: Leg) -> Value {
-    @inline(__always) _read {
-      switch leg {
-      case .client: yield client
-      case .backend: yield backend
-      }
-    }
-    @inline(__always) _modify {
-      switch leg {
-      case .client: yield &client
-      case .backend: yield &backend
-      }
-    }
-  }
-}
+/// One value per leg, by `Leg.index`. An array and not a type with a subscript of its own: an
+/// accessor that is not inlined copies the value and allocates its frame, once per access.
+typealias PerLeg<Value: ~Copyable> = InlineArray<2, Value>
 
 /// What is held back of a direction: a partial frame header, or a control frame until it is
 /// complete. Inline, so that holding costs no allocation.
@@ -93,7 +79,7 @@ struct Bridge: ~Copyable {
     let scanner = FrameScanner(expectsMask: true, allowsRSV1: false, messageBytesMax: 0)
     let silent = KeepAlive(interval: nil, timeout: .zero, now: now, random: 0)
     return Bridge(
-      from: PerLeg(client: Direction(scanner: scanner), backend: Direction(scanner: scanner)),
-      keepAlive: PerLeg(client: silent, backend: silent))
+      from: PerLeg { _ in Direction(scanner: scanner) },
+      keepAlive: [silent, silent])
   }
 }

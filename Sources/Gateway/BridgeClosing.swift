@@ -17,16 +17,16 @@ extension Worker where K: ~Copyable {
     _ exchange: SlotID, from leg: Leg, _ frame: ControlFrame, in bytes: Span<UInt8>
   ) {
     guard exchanges.contains(exchange) else { return }
-    exchanges[exchange].bridge.from[leg].closeReceived = true
-    exchanges[exchange].bridge.from[leg].closeCode = frame.closeCode
+    exchanges[exchange].bridge.from[leg.index].closeReceived = true
+    exchanges[exchange].bridge.from[leg.index].closeCode = frame.closeCode
     if frame.payloadCount > 2 {
-      exchanges[exchange].bridge.from[leg].closeReason = frame.closeReason(in: bytes).bytes
+      exchanges[exchange].bridge.from[leg.index].closeReason = frame.closeReason(in: bytes).bytes
     }
     if exchanges[exchange].closedBy == nil {
       exchanges[exchange].closedBy = leg == .client ? .client : .backend
     }
     // Forwarded just now, unless a Close of ours had gone that way before.
-    exchanges[exchange].bridge.from[leg].closeSent = true
+    exchanges[exchange].bridge.from[leg.index].closeSent = true
     startCloseTimer(exchange)
     settleLeg(exchange, leg)
     settleLeg(exchange, leg.other)
@@ -43,8 +43,8 @@ extension Worker where K: ~Copyable {
   private mutating func settleLeg(_ exchange: SlotID, _ leg: Leg) {
     guard exchanges.contains(exchange), let id = exchanges[exchange].connection(leg) else { return }
     let handshakeComplete =
-      exchanges[exchange].bridge.from[leg].closeReceived
-      && exchanges[exchange].bridge.from[leg.other].closeSent
+      exchanges[exchange].bridge.from[leg.index].closeReceived
+      && exchanges[exchange].bridge.from[leg.other.index].closeSent
     guard handshakeComplete else { return }
     if leg == .client {
       detach(exchange, leg)
@@ -61,7 +61,7 @@ extension Worker where K: ~Copyable {
     _ exchange: SlotID, by leg: Leg, _ violation: WebSocketViolation
   ) {
     guard exchanges.contains(exchange) else { return }
-    exchanges[exchange].bridge.from[leg].isDeaf = true
+    exchanges[exchange].bridge.from[leg.index].isDeaf = true
     exchanges[exchange].violation = violation
     endBridge(exchange, Fault.of(violation, by: leg))
   }
@@ -82,15 +82,15 @@ extension Worker where K: ~Copyable {
   /// Sends `leg` its Close, now or at the frame's end, or cuts it off.
   private mutating func tell(_ exchange: SlotID, _ leg: Leg, code: UInt16?) {
     guard exchanges.contains(exchange), let id = exchanges[exchange].connection(leg) else { return }
-    let isOffender = exchanges[exchange].bridge.from[leg].isDeaf
-    if exchanges[exchange].bridge.from[leg.other].closeSent {
+    let isOffender = exchanges[exchange].bridge.from[leg.index].isDeaf
+    if exchanges[exchange].bridge.from[leg.other.index].closeSent {
       if isOffender { part(exchange, leg, id) }
     } else if let code, isAtBoundary(exchange, towards: leg) {
       sendClose(exchange, to: leg, code: code)
       // A peer whose frames can no longer be read cannot show its own Close either.
       if isOffender { part(exchange, leg, id) }
     } else if let code, exchanges[exchange].bridge.isDraining {
-      exchanges[exchange].bridge.from[leg.other].dueClose = code
+      exchanges[exchange].bridge.from[leg.other.index].dueClose = code
     } else {
       detach(exchange, leg)
       abortNow(id)
@@ -109,11 +109,11 @@ extension Worker where K: ~Copyable {
   /// A leg of a bridge is gone without our doing. Its socket is closed already.
   mutating func bridgeLegLost(_ exchange: SlotID, _ leg: Leg, _ loss: ConnectionLoss) {
     let closed =
-      exchanges[exchange].bridge.from[leg].closeReceived
-      || exchanges[exchange].bridge.from[leg.other].closeSent
+      exchanges[exchange].bridge.from[leg.index].closeReceived
+      || exchanges[exchange].bridge.from[leg.other.index].closeSent
     if !closed {
       endBridge(exchange, Fault.lost(leg, loss))
-    } else if exchanges[exchange].bridge.from[leg.other].closeReceived {
+    } else if exchanges[exchange].bridge.from[leg.other.index].closeReceived {
       // It dropped the connection instead of answering the other side's Close: that side still
       // gets its answer, as RFC 6455 5.5.1 would have it, with its own code.
       answerClose(exchange, of: leg.other)
@@ -123,10 +123,10 @@ extension Worker where K: ~Copyable {
 
   private mutating func answerClose(_ exchange: SlotID, of leg: Leg) {
     guard let id = exchanges[exchange].connection(leg),
-      !exchanges[exchange].bridge.from[leg.other].closeSent
+      !exchanges[exchange].bridge.from[leg.other.index].closeSent
     else { return }
     if isAtBoundary(exchange, towards: leg) {
-      sendClose(exchange, to: leg, code: exchanges[exchange].bridge.from[leg].closeCode)
+      sendClose(exchange, to: leg, code: exchanges[exchange].bridge.from[leg.index].closeCode)
     } else {
       detach(exchange, leg)
       abortNow(id)
@@ -142,7 +142,7 @@ extension Worker where K: ~Copyable {
 
   /// The close handshake was not finished in time: what is left is cut.
   mutating func closeTimedOut(_ exchange: SlotID) {
-    for leg in [Leg.client, .backend] {
+    for leg in Leg.all {
       guard exchanges.contains(exchange), let id = exchanges[exchange].connection(leg) else {
         continue
       }

@@ -15,18 +15,20 @@ extension Worker where K: ~Copyable {
     let settings = route(of: exchange).webSocket
     let limit = settings.maxMessage
     exchanges[exchange].phase = .bridge
-    exchanges[exchange].bridge.from = PerLeg(
-      client: Direction(
-        scanner: FrameScanner(expectsMask: true, allowsRSV1: allowsRSV1, messageBytesMax: limit)),
-      backend: Direction(
-        scanner: FrameScanner(expectsMask: false, allowsRSV1: allowsRSV1, messageBytesMax: limit)))
-    exchanges[exchange].bridge.keepAlive = PerLeg(
-      client: KeepAlive(
-        interval: settings.keepAlive.interval, timeout: settings.keepAlive.timeout, now: now,
+    exchanges[exchange].bridge.from = PerLeg { leg in
+      Direction(
+        scanner: FrameScanner(
+          expectsMask: leg == Leg.client.index, allowsRSV1: allowsRSV1, messageBytesMax: limit))
+    }
+    let keepAlive = settings.keepAlive
+    exchanges[exchange].bridge.keepAlive = [
+      KeepAlive(
+        interval: keepAlive.interval, timeout: keepAlive.timeout, now: now,
         random: kernel.random()),
-      backend: KeepAlive(
-        interval: settings.keepAlive.upstreamInterval,
-        timeout: settings.keepAlive.upstreamTimeout, now: now, random: kernel.random()))
+      KeepAlive(
+        interval: keepAlive.upstreamInterval, timeout: keepAlive.upstreamTimeout, now: now,
+        random: kernel.random()),
+    ]
     metrics.add(.bridgesOpened)
     scheduleKeepAlive(exchange)
     useWhatWaited(exchange)
@@ -82,7 +84,7 @@ extension Worker where K: ~Copyable {
 
   private func nextKeepAlive(_ exchange: SlotID, _ leg: Leg) -> MonotonicTime {
     let isListening = isListening(exchange, leg)
-    return exchanges[exchange].bridge.keepAlive[leg].nextDeadline(isListening: isListening)
+    return exchanges[exchange].bridge.keepAlive[leg.index].nextDeadline(isListening: isListening)
   }
 
   /// Whether silence from `leg` means anything: it is being read, and nothing towards it is stuck.
@@ -94,9 +96,9 @@ extension Worker where K: ~Copyable {
   }
 
   mutating func keepAliveDue(_ exchange: SlotID) {
-    for leg in [Leg.client, .backend] {
+    for leg in Leg.all {
       guard exchanges.contains(exchange), exchanges[exchange].bridge.fault == nil else { return }
-      let due = exchanges[exchange].bridge.keepAlive[leg].due(
+      let due = exchanges[exchange].bridge.keepAlive[leg.index].due(
         now, isListening: isListening(exchange, leg))
       switch due {
       case .nothing: break
@@ -150,18 +152,18 @@ extension Worker where K: ~Copyable {
   private func sideFacts(_ exchange: SlotID, _ leg: Leg) -> SideFacts {
     var facts = SideFacts()
     guard exchanges[exchange].phase != .tunnel else {
-      facts.bytes = exchanges[exchange].relayed[leg]
+      facts.bytes = exchanges[exchange].relayed[leg.index]
       return facts
     }
-    if exchanges[exchange].bridge.from[leg].closeReceived {
-      facts.closeCode = exchanges[exchange].bridge.from[leg].closeCode ?? 1005
-      facts.closeReason = exchanges[exchange].bridge.from[leg].closeReason
+    if exchanges[exchange].bridge.from[leg.index].closeReceived {
+      facts.closeCode = exchanges[exchange].bridge.from[leg.index].closeCode ?? 1005
+      facts.closeReason = exchanges[exchange].bridge.from[leg.index].closeReason
     }
-    facts.messages = exchanges[exchange].bridge.from[leg].scanner.messages
-    facts.bytes = exchanges[exchange].bridge.from[leg].scanner.payloadBytes
-    facts.pingsSent = UInt64(exchanges[exchange].bridge.keepAlive[leg].pingsSent)
-    facts.lastRoundTrip = exchanges[exchange].bridge.keepAlive[leg].lastRoundTrip
-    facts.maxRoundTrip = exchanges[exchange].bridge.keepAlive[leg].longestRoundTrip
+    facts.messages = exchanges[exchange].bridge.from[leg.index].scanner.messages
+    facts.bytes = exchanges[exchange].bridge.from[leg.index].scanner.payloadBytes
+    facts.pingsSent = UInt64(exchanges[exchange].bridge.keepAlive[leg.index].pingsSent)
+    facts.lastRoundTrip = exchanges[exchange].bridge.keepAlive[leg.index].lastRoundTrip
+    facts.maxRoundTrip = exchanges[exchange].bridge.keepAlive[leg.index].longestRoundTrip
     return facts
   }
 }

@@ -11,8 +11,8 @@ import Wire
 extension Worker where K: ~Copyable {
   /// Bytes came from `leg`. What was held of that direction goes in front of them.
   mutating func bridgeReceived(_ exchange: SlotID, from leg: Leg, _ bytes: SharedBuffer) {
-    exchanges[exchange].bridge.keepAlive[leg].received(now)
-    exchanges[exchange].bridge.from[leg].held.release(to: bytes)
+    exchanges[exchange].bridge.keepAlive[leg.index].received(now)
+    exchanges[exchange].bridge.from[leg.index].held.release(to: bytes)
     bytes.withSpan { relayFrames(exchange, from: leg, $0) }
   }
 
@@ -30,10 +30,10 @@ extension Worker where K: ~Copyable {
 
   private func injectionBoundary(_ exchange: SlotID, from leg: Leg, limit: Int) -> Int? {
     guard
-      exchanges[exchange].bridge.from[leg].isPingDue
-        || exchanges[exchange].bridge.from[leg].dueClose != nil
+      exchanges[exchange].bridge.from[leg.index].isPingDue
+        || exchanges[exchange].bridge.from[leg.index].dueClose != nil
     else { return nil }
-    let remaining = exchanges[exchange].bridge.from[leg].scanner.payloadRemaining
+    let remaining = exchanges[exchange].bridge.from[leg.index].scanner.payloadRemaining
     return remaining > 0 && remaining < UInt64(limit) ? Int(remaining) : nil
   }
 
@@ -41,14 +41,15 @@ extension Worker where K: ~Copyable {
     var unsent = 0
     var position = 0
     while exchanges.contains(exchange) {
-      if exchanges[exchange].bridge.from[leg].isDeaf
-        || exchanges[exchange].bridge.from[leg].closeReceived
+      if exchanges[exchange].bridge.from[leg.index].isDeaf
+        || exchanges[exchange].bridge.from[leg.index].closeReceived
       {
         return metrics.add(.bytesAfterClose, UInt64(bytes.count - position))
       }
-      switch exchanges[exchange].bridge.from[leg].scanner.scan(bytes, from: position) {
+      switch exchanges[exchange].bridge.from[leg.index].scanner.scan(bytes, from: position) {
       case .needMore(let passable):
-        exchanges[exchange].bridge.from[leg].held.hold(bytes.extracting(passable..<bytes.count))
+        exchanges[exchange].bridge.from[leg.index].held.hold(
+          bytes.extracting(passable..<bytes.count))
         forward(exchange, from: leg, bytes.extracting(unsent..<passable))
         return injectWhatIsDue(exchange, towards: leg.other)
       case .violation(let violation, let at):
@@ -65,7 +66,7 @@ extension Worker where K: ~Copyable {
           return closeReceived(exchange, from: leg, frame, in: bytes)
         } else if frame.opcode == .ping, !allowsPing(exchange, from: leg) {
           forward(exchange, from: leg, bytes.extracting(unsent..<frame.start))
-          exchanges[exchange].bridge.from[leg].isDeaf = true
+          exchanges[exchange].bridge.from[leg.index].isDeaf = true
           return endBridge(exchange, .clientPingRate)
         }
       }
@@ -76,10 +77,10 @@ extension Worker where K: ~Copyable {
   /// (inflate, deflate), a rate and a live tap belong here.
   private mutating func forward(_ exchange: SlotID, from leg: Leg, _ bytes: Span<UInt8>) {
     guard !bytes.isEmpty else { return }
-    guard !exchanges[exchange].bridge.from[leg].closeSent,
+    guard !exchanges[exchange].bridge.from[leg.index].closeSent,
       let sink = exchanges[exchange].connection(leg.other)
     else { return metrics.add(.bytesAfterClose, UInt64(bytes.count)) }
-    exchanges[exchange].bridge.keepAlive[leg.other].sent(now)
+    exchanges[exchange].bridge.keepAlive[leg.other.index].sent(now)
     send(sink, bytes)
   }
 
@@ -90,7 +91,9 @@ extension Worker where K: ~Copyable {
     guard frame.opcode == .pong, let number = pingTag.number(of: frame, in: bytes) else {
       return false
     }
-    guard exchanges[exchange].bridge.keepAlive[leg].answers(number, now: now) else { return false }
+    guard exchanges[exchange].bridge.keepAlive[leg.index].answers(number, now: now) else {
+      return false
+    }
     metrics.add(.pongsSwallowed, 1)
     return true
   }
@@ -100,47 +103,47 @@ extension Worker where K: ~Copyable {
   /// Sends a Ping or a Close that has waited for a frame's end, if there is one now.
   mutating func injectWhatIsDue(_ exchange: SlotID, towards leg: Leg) {
     guard exchanges.contains(exchange) else { return }
-    let isPingDue = exchanges[exchange].bridge.from[leg.other].isPingDue
-    let dueClose = exchanges[exchange].bridge.from[leg.other].dueClose
+    let isPingDue = exchanges[exchange].bridge.from[leg.other.index].isPingDue
+    let dueClose = exchanges[exchange].bridge.from[leg.other.index].dueClose
     guard isPingDue || dueClose != nil, isAtBoundary(exchange, towards: leg) else { return }
     if let dueClose {
-      exchanges[exchange].bridge.from[leg.other].dueClose = nil
+      exchanges[exchange].bridge.from[leg.other.index].dueClose = nil
       sendClose(exchange, to: leg, code: dueClose)
     } else {
-      exchanges[exchange].bridge.from[leg.other].isPingDue = false
+      exchanges[exchange].bridge.from[leg.other.index].isPingDue = false
       sendPing(exchange, to: leg)
     }
   }
 
   func isAtBoundary(_ exchange: SlotID, towards leg: Leg) -> Bool {
-    exchanges[exchange].bridge.from[leg.other].scanner.isAtFrameBoundary
+    exchanges[exchange].bridge.from[leg.other.index].scanner.isAtFrameBoundary
   }
 
   /// A Ping is due by the clock: it goes out now, or as soon as the frame under way has ended.
   mutating func pingDue(_ exchange: SlotID, to leg: Leg) {
-    guard !exchanges[exchange].bridge.from[leg.other].closeSent else { return }
-    exchanges[exchange].bridge.from[leg.other].isPingDue = true
+    guard !exchanges[exchange].bridge.from[leg.other.index].closeSent else { return }
+    exchanges[exchange].bridge.from[leg.other.index].isPingDue = true
     injectWhatIsDue(exchange, towards: leg)
   }
 
   private mutating func sendPing(_ exchange: SlotID, to leg: Leg) {
-    guard !exchanges[exchange].bridge.from[leg.other].closeSent,
+    guard !exchanges[exchange].bridge.from[leg.other.index].closeSent,
       let sink = exchanges[exchange].connection(leg)
     else { return }
-    let number = exchanges[exchange].bridge.keepAlive[leg].beginPing(now)
+    let number = exchanges[exchange].bridge.keepAlive[leg.index].beginPing(now)
     let payload = pingTag.payload(number)
     sendControl(exchange, to: leg, .ping, payload.span)
     metrics.add(.pingsSent, 1)
     if connections.contains(sink), connections[sink].output.isEmpty {
-      exchanges[exchange].bridge.keepAlive[leg].pingHasLeft(now)
+      exchanges[exchange].bridge.keepAlive[leg.index].pingHasLeft(now)
     }
   }
 
   mutating func sendClose(_ exchange: SlotID, to leg: Leg, code: UInt16?) {
-    guard !exchanges[exchange].bridge.from[leg.other].closeSent else { return }
+    guard !exchanges[exchange].bridge.from[leg.other.index].closeSent else { return }
     let payload: [UInt8] = code.map { [UInt8($0 >> 8), UInt8($0 & 0xff)] } ?? []
     sendControl(exchange, to: leg, .close, payload.span)
-    exchanges[exchange].bridge.from[leg.other].closeSent = true
+    exchanges[exchange].bridge.from[leg.other.index].closeSent = true
     closeSent(exchange, to: leg)
   }
 
@@ -153,7 +156,7 @@ extension Worker where K: ~Copyable {
     // RFC 6455 5.3: what a client sends (we are the backend's client) carries a fresh mask.
     let mask = leg == .backend ? UInt32(truncatingIfNeeded: kernel.random()) : nil
     FrameWriter.appendFrame(opcode, mask: mask, payload: payload, to: scratch)
-    exchanges[exchange].bridge.keepAlive[leg].sent(now)
+    exchanges[exchange].bridge.keepAlive[leg.index].sent(now)
     scratch.withSpan { send(sink, $0) }
   }
 
@@ -163,7 +166,7 @@ extension Worker where K: ~Copyable {
   private mutating func allowsPing(_ exchange: SlotID, from leg: Leg) -> Bool {
     guard leg == .client else { return true }
     let limits = shared.snapshot.limits
-    return exchanges[exchange].bridge.from[leg].takePing(
+    return exchanges[exchange].bridge.from[leg.index].takePing(
       now, burst: Int64(limits.pingBurst), perSecond: Int64(limits.pingRate))
   }
 }

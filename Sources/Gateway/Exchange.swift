@@ -71,9 +71,9 @@ struct Exchange: ~Copyable {
   /// Follows the relayed response's body; also counts for tunnels.
   var body = BodyFraming(.none)
   var status: UInt16 = 0
-  var relayed = PerLeg<UInt64>(client: 0, backend: 0)
+  var relayed = PerLeg<UInt64>(repeating: 0)
   /// Tunnels: this leg has sent its FIN.
-  var ended = PerLeg(client: false, backend: false)
+  var ended = PerLeg<Bool>(repeating: false)
 
   var closedBy: Party?
   var fault: Fault?
@@ -137,14 +137,14 @@ extension Worker where K: ~Copyable {
   mutating func exchangeOutputDrained(_ exchange: SlotID, _ id: SlotID) {
     guard exchanges.contains(exchange), case .bridge = exchanges[exchange].phase else { return }
     let leg = exchanges[exchange].leg(of: id)
-    exchanges[exchange].bridge.keepAlive[leg].outputDrained(now)
+    exchanges[exchange].bridge.keepAlive[leg.index].outputDrained(now)
     scheduleKeepAlive(exchange)
   }
 
   mutating func exchangeReadingResumed(_ exchange: SlotID, _ id: SlotID) {
     guard exchanges.contains(exchange), case .bridge = exchanges[exchange].phase else { return }
     let leg = exchanges[exchange].leg(of: id)
-    exchanges[exchange].bridge.keepAlive[leg].readingResumed(now)
+    exchanges[exchange].bridge.keepAlive[leg.index].readingResumed(now)
     scheduleKeepAlive(exchange)
   }
 

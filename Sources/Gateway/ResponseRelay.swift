@@ -35,11 +35,11 @@ extension Worker where K: ~Copyable {
     do throws(HTTPViolation) {
       switch try exchanges[exchange].body.advance(bytes) {
       case .needMore:
-        exchanges[exchange].relayed.backend &+= UInt64(bytes.count)
+        exchanges[exchange].relayed[Leg.backend.index] &+= UInt64(bytes.count)
         exchanges[exchange].deadline = now + route(of: exchange).timeouts.responseIdle
         send(client, bytes)
       case .complete(let consumed):
-        exchanges[exchange].relayed.backend &+= UInt64(consumed)
+        exchanges[exchange].relayed[Leg.backend.index] &+= UInt64(consumed)
         send(client, bytes.extracting(0..<consumed))
         endRelay(exchange, fault: nil)
       }
@@ -63,7 +63,7 @@ extension Worker where K: ~Copyable {
         attempt.facts, method: attempt.head.methodBytes,
         ResponseFacts(
           status: exchanges[exchange].status, duration: now - exchanges[exchange].startedAt,
-          fault: fault?.word, bytes: exchanges[exchange].relayed.backend),
+          fault: fault?.word, bytes: exchanges[exchange].relayed[Leg.backend.index]),
         wall: kernel.wallClock())
     }
     if let fault { metrics.add(fault.counter) }

@@ -9,7 +9,7 @@ import Telemetry
 
 extension Worker where K: ~Copyable {
   mutating func tunnelReceived(_ exchange: SlotID, from leg: Leg, _ bytes: Span<UInt8>) {
-    exchanges[exchange].relayed[leg] &+= UInt64(bytes.count)
+    exchanges[exchange].relayed[leg.index] &+= UInt64(bytes.count)
     // Pushing a deadline back costs no timer work.
     exchanges[exchange].deadline = now + route(of: exchange).timeouts.tunnelIdle
     if let sink = exchanges[exchange].connection(leg.other) { send(sink, bytes) }
@@ -19,13 +19,13 @@ extension Worker where K: ~Copyable {
   /// second one the tunnel is over.
   mutating func tunnelEnded(_ exchange: SlotID, _ id: SlotID) {
     let leg = exchanges[exchange].leg(of: id)
-    exchanges[exchange].ended[leg] = true
+    exchanges[exchange].ended[leg.index] = true
     if exchanges[exchange].closedBy == nil {
       exchanges[exchange].closedBy = leg == .client ? .client : .backend
     }
     connections[id].pauses.insert(.finished)
     updateInterest(id)
-    if exchanges[exchange].ended[leg.other] {
+    if exchanges[exchange].ended[leg.other.index] {
       finishTunnel(exchange, lingering: false)
     } else if let sink = exchanges[exchange].connection(leg.other) {
       connections[sink].isFinDue = true
@@ -56,7 +56,7 @@ extension Worker where K: ~Copyable {
   }
 
   private mutating func finishTunnel(_ exchange: SlotID, lingering: Bool) {
-    for leg in [Leg.client, .backend] {
+    for leg in Leg.all {
       guard let id = exchanges[exchange].connection(leg) else { continue }
       detach(exchange, leg)
       finish(id, lingering: lingering)

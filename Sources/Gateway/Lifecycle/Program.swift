@@ -18,7 +18,7 @@ public enum Program {
   public static func check(_ snapshot: Snapshot) -> [Diagnostic] {
     var preflight = Preflight(snapshot)
     _ = preflight.prepare()
-    return preflight.problems
+    return preflight.problems.sorted()
   }
 
   /// Runs the gateway until a signal ends it. Returns the exit status.
