@@ -42,8 +42,8 @@ extension Limits: ConfigSection {
       "Fields of a response head."),
     ConfigKey(
       "connections", \.connections, .word("auto", or: .integer(16...1_048_576)),
-      "Connections of clients and to backends; auto: what the descriptor limit carries, at most"
-        + " 65536."),
+      "Clients at once, each with a connection to a backend of its own; auto: what the"
+        + " descriptor limit carries, at most 65536."),
     ConfigKey(
       "per_address", \.perAddress, .word("off", or: .integer(1...1_048_576)),
       "Connections of one client address."),

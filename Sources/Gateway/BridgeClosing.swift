@@ -48,7 +48,7 @@ extension Worker where K: ~Copyable {
     guard handshakeComplete else { return }
     if leg == .client {
       detach(exchange, leg)
-      finish(id, lingering: false)
+      finish(id, lingering: false, hurried: true)
     } else {
       connections[id].isDone = true
     }
@@ -101,7 +101,7 @@ extension Worker where K: ~Copyable {
   private mutating func part(_ exchange: SlotID, _ leg: Leg, _ id: SlotID) {
     guard exchanges.contains(exchange), exchanges[exchange].connection(leg) == id else { return }
     detach(exchange, leg)
-    finish(id, lingering: true)
+    finish(id, lingering: true, hurried: true)
   }
 
   // MARK: Loss
@@ -145,6 +145,12 @@ extension Worker where K: ~Copyable {
     for leg in Leg.all {
       guard exchanges.contains(exchange), let id = exchanges[exchange].connection(leg) else {
         continue
+      }
+      if !exchanges[exchange].bridge.from[leg.index].closeReceived,
+        exchanges[exchange].bridge.fault == nil
+      {
+        exchanges[exchange].fault = leg == .client ? .clientCloseTimedOut : .backendCloseTimedOut
+        metrics.add(.closeTimeouts)
       }
       detach(exchange, leg)
       if connections[id].output.isEmpty, isAtBoundary(exchange, towards: leg) {

@@ -3,6 +3,7 @@
 // a socket refuses is copied, into that connection's `output`.
 
 import Bytes
+import Configuration
 import Kernel
 import TLS
 import Telemetry
@@ -91,7 +92,7 @@ extension Worker where K: ~Copyable {
     case .open: break
     case .closeWhenSent, .lingerWhenSent, .lingering: return dropLingering(id, bytes.count)
     }
-    if let exchange = connections[id].exchange {
+    if let exchange = connections[id].exchange, exchanges.contains(exchange) {
       exchangeReceived(exchange, from: id, bytes)
     } else if case .echo = connections[id].role {
       echoReceived(id, bytes)
@@ -141,7 +142,7 @@ extension Worker where K: ~Copyable {
       }
       if taken > 0 { bytesTaken(id) }
       if taken == bytes.count { return }
-      setTimeout(id, .writeStall, after: writeStall(id))
+      watchForStall(id)
     }
     connections[id].output.append(bytes.extracting(taken..<bytes.count))
     updateInterest(id)
@@ -161,10 +162,14 @@ extension Worker where K: ~Copyable {
     }
     resumeSourceIfDrained(id)
     guard connections.contains(id) else { return }
-    if connections[id].output.isEmpty {
-      outputDrained(id)
-    } else {
-      setTimeout(id, .writeStall, after: writeStall(id))
+    if connections[id].output.isEmpty { outputDrained(id) } else { watchForStall(id) }
+  }
+
+  /// A writer that makes no progress is dropped. A stricter deadline (handshake, head, close) stays.
+  private mutating func watchForStall(_ id: SlotID) {
+    switch connections[id].timeout {
+    case .none, .writeStall, .keepAliveIdle: setTimeout(id, .writeStall, after: writeStall(id))
+    case .tlsHandshake, .requestHead, .lingering: break
     }
   }
 
@@ -175,7 +180,7 @@ extension Worker where K: ~Copyable {
 
   private mutating func outputDrained(_ id: SlotID) {
     updateInterest(id)
-    clearTimeout(id)
+    if connections[id].timeout == .writeStall { stallIsOver(id) }
     if let exchange = connections[id].exchange { exchangeOutputDrained(exchange, id) }
     guard connections.contains(id) else { return }
     if connections[id].isFinDue { sendFin(id) }
@@ -183,6 +188,13 @@ extension Worker where K: ~Copyable {
     case .open, .lingering: break
     case .closeWhenSent: closeNow(id)
     case .lingerWhenSent: beginLingering(id)
+    }
+  }
+
+  private mutating func stallIsOver(_ id: SlotID) {
+    clearTimeout(id)
+    if case .front = connections[id].role, connections[id].exchange == nil {
+      setTimeout(id, .keepAliveIdle, after: shared.timeouts.keepAlive)
     }
   }
 
@@ -204,8 +216,9 @@ extension Worker where K: ~Copyable {
 
   /// Ends a connection politely: what is queued goes out first. `lingering` reads on until the
   /// peer's FIN, because closing a socket with unread bytes sends a RST that can destroy what the
-  /// peer has not read yet.
-  mutating func finish(_ id: SlotID, lingering: Bool) {
+  /// peer has not read yet. `hurried`: the close time-out also covers what is queued; otherwise a
+  /// reader that makes progress gets it all.
+  mutating func finish(_ id: SlotID, lingering: Bool, hurried: Bool = false) {
     guard connections.contains(id) else { return }
     guard case .open = connections[id].ending else { return }
     let outbound = self.outbound
@@ -214,8 +227,11 @@ extension Worker where K: ~Copyable {
     outbound.withSpan { put(id, $0) }
     connections[id].pauses = []
     connections[id].ending = lingering ? .lingerWhenSent : .closeWhenSent
-    setTimeout(id, .lingering, after: closeTimeout(id))
-    guard connections[id].output.isEmpty else { return updateInterest(id) }
+    guard connections[id].output.isEmpty else {
+      clearTimeout(id)
+      if hurried { setTimeout(id, .lingering, after: closeTimeout(id)) } else { watchForStall(id) }
+      return updateInterest(id)
+    }
     if lingering { beginLingering(id) } else { closeNow(id) }
   }
 

@@ -9,7 +9,9 @@ extension Worker where K: ~Copyable {
   mutating func beginDrain() {
     guard drainDeadline == nil else { return }
     closeListeners()
-    drainDeadline = now + shared.snapshot.timeouts.drain
+    let deadline = now + shared.snapshot.timeouts.drain
+    drainDeadline = deadline
+    timers.add(.drain, at: deadline)
     for index in 0..<exchanges.indexLimit {
       guard let exchange = exchanges.id(at: index) else { continue }
       switch exchanges[exchange].phase {
@@ -45,8 +47,6 @@ extension Worker where K: ~Copyable {
         if let id = connections.id(at: index) { connectionLost(id, .timedOut) }
       }
       isStopped = true
-    } else {
-      timers.add(.drain, at: deadline)
     }
   }
 }

@@ -121,7 +121,8 @@ extension Worker where K: ~Copyable {
     return ConnectionFacts(
       id: name, client: client.text, proto: connections[id].tls == nil ? "http/1.1" : "https/1.1",
       host: Array((head.host?.description ?? "").utf8), path: Array(head.bytes[head.path]),
-      origin: head.values(of: .origin).first.map { Array(head.bytes[$0]) })
+      origin: head.values(of: .origin).first.map { Array(head.bytes[$0]) },
+      requestID: client.requestID)
   }
 
   /// The same check for every handshake, before an endpoint is chosen.

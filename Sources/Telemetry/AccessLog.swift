@@ -30,11 +30,13 @@ public struct ConnectionFacts: Sendable {
   public var endpoint: String?
   public var origin: [UInt8]?
   public var subprotocol: [UInt8]?
+  /// The X-Request-Id that the backend is told.
+  public var requestID: [UInt8]?
 
   public init(
     id: [UInt8], client: String, proto: StaticString, host: [UInt8], path: [UInt8],
     route: String? = nil, endpoint: String? = nil, origin: [UInt8]? = nil,
-    subprotocol: [UInt8]? = nil
+    subprotocol: [UInt8]? = nil, requestID: [UInt8]? = nil
   ) {
     self.id = id
     self.client = client
@@ -45,6 +47,7 @@ public struct ConnectionFacts: Sendable {
     self.endpoint = endpoint
     self.origin = origin
     self.subprotocol = subprotocol
+    self.requestID = requestID
   }
 
   /// What a live socket keeps for its close line: every value cut to 128 bytes, so some 300 bytes
@@ -64,6 +67,7 @@ public struct ConnectionFacts: Sendable {
     if let endpoint { line.field("endpoint", endpoint, limit: limit) }
     if let origin { line.field("origin", origin, limit: limit) }
     if let subprotocol { line.field("subprotocol", subprotocol, limit: limit) }
+    if let requestID { line.field("request_id", requestID, limit: limit) }
   }
 }
 
