@@ -58,5 +58,7 @@ let package = Package(
       name: "TelemetryTests", dependencies: ["Telemetry", "Support"], swiftSettings: relaxed),
     .testTarget(
       name: "GatewayTests", dependencies: ["Gateway", "Support"], swiftSettings: relaxed),
+    .testTarget(
+      name: "TidyTests", dependencies: ["Configuration", "bascule"], swiftSettings: relaxed),
   ]
 )
