@@ -21,6 +21,7 @@ struct Prepared {
 }
 
 struct Preflight {
+  private static let systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
   private static let fileBytesMax = 4 << 20
   /// Each bridge has two descriptors; this many are for everything else.
   private static let sparePerProcess = 64
@@ -76,9 +77,13 @@ struct Preflight {
     if let path = tls.ca {
       guard let bytes = read(path, tls.location) else { return nil }
       authorities = bytes
+    } else if tls.verify {
+      // Read now: OpenSSL's own default store is searched on disk during a handshake.
+      authorities = try? Files.read(Self.systemAuthorities, maxBytes: Self.fileBytesMax)
     }
     do throws(TLSSetupFailure) {
-      return try TLSContext.client(ClientTLS(verify: tls.verify, caPEM: authorities))
+      return try TLSContext.client(
+        ClientTLS(verify: tls.verify, caPEM: authorities, protocols: ["http/1.1"]))
     } catch {
       report(tls.location, error.description)
       return nil
