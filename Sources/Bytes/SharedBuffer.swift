@@ -5,36 +5,38 @@
 /// A run of bytes with room before and after it. Grows when asked to; never shrinks.
 @safe
 public final class SharedBuffer {
-  private var base: UnsafeMutablePointer<UInt8>
-  public private(set) var capacity: Int
+  // Not checked for exclusive access at run time, which costs two look-ups of thread-local storage
+  // per access: no accessor calls out while it holds one of these.
+  @exclusivity(unchecked) private var base: UnsafeMutablePointer<UInt8>
+  @exclusivity(unchecked) public private(set) var capacity: Int
   /// The content is `start..<end`.
-  public private(set) var start = 0
-  public private(set) var end = 0
+  @exclusivity(unchecked) public private(set) var start = 0
+  @exclusivity(unchecked) public private(set) var end = 0
 
   public init(capacity: Int) {
-    self.capacity = max(capacity, 64)
+    unsafe self.capacity = max(capacity, 64)
     // Zeroed, so that no path can show what the memory held before; once per worker.
     unsafe base = .allocate(capacity: self.capacity)
     unsafe base.initialize(repeating: 0, count: self.capacity)
   }
   deinit { unsafe base.deallocate() }
 
-  public var count: Int { end - start }
-  public var isEmpty: Bool { start == end }
-  public var room: Int { capacity - end }
+  public var count: Int { unsafe end - start }
+  public var isEmpty: Bool { unsafe start == end }
+  public var room: Int { unsafe capacity - end }
 
   /// Empties the buffer and keeps `headroom` bytes free in front, for `prepend`.
   public func reset(headroom: Int = 0) {
-    invariant(headroom >= 0 && headroom <= capacity, "headroom beyond the buffer")
-    start = headroom
-    end = headroom
+    unsafe invariant(headroom >= 0 && headroom <= capacity, "headroom beyond the buffer")
+    unsafe start = headroom
+    unsafe end = headroom
   }
 
   /// Puts `bytes` in front of the content. They must fit the headroom.
   public func prepend(_ bytes: Span<UInt8>) {
-    invariant(bytes.count <= start, "no headroom left")
+    unsafe invariant(bytes.count <= start, "no headroom left")
     let count = bytes.count
-    start -= count
+    unsafe start -= count
     // Safety: start >= 0 and start + count <= capacity by the check above.
     unsafe bytes.withUnsafeBufferPointer { source in
       guard let from = source.baseAddress else { return }
@@ -50,32 +52,32 @@ public final class SharedBuffer {
       guard let from = source.baseAddress else { return }
       unsafe (base + end).update(from: from, count: count)
     }
-    end += count
+    unsafe end += count
   }
 
   public func append(_ bytes: [UInt8]) { append(bytes.span) }
   public func append(_ byte: UInt8) {
     reserve(1)
     unsafe base[end] = byte
-    end += 1
+    unsafe end += 1
   }
 
   /// Drops `count` bytes from the front of the content.
   public func consume(_ count: Int) {
     invariant(count >= 0 && count <= self.count, "consumed more than the buffer holds")
-    start += count
+    unsafe start += count
   }
 
   /// Makes room for `more` bytes behind the content. Not to be called while a span is lent.
   public func reserve(_ more: Int) {
     if room >= more { return }
-    let grown = max(capacity * 2, end + more)
+    let grown = unsafe max(capacity * 2, end + more)
     let fresh = UnsafeMutablePointer<UInt8>.allocate(capacity: grown)
     unsafe fresh.initialize(repeating: 0, count: grown)
     unsafe fresh.update(from: base, count: end)
     unsafe base.deallocate()
     unsafe base = fresh
-    capacity = grown
+    unsafe capacity = grown
   }
 
   /// Lends the content. Nothing may grow the buffer during `body`.
@@ -95,7 +97,7 @@ public final class SharedBuffer {
     let size = min(max(limit, 0), room)
     let written = unsafe body(UnsafeMutableRawBufferPointer(start: base + end, count: size))
     invariant(written >= 0 && written <= size, "wrote beyond the buffer")
-    end += written
+    unsafe end += written
     return written
   }
 }

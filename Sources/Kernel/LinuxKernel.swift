@@ -127,7 +127,7 @@ public struct LinuxKernel: ~Copyable, Kernel {
       // A read of nothing would look like the end of the stream.
       invariant(room.count > 0, "read without room")
       while true {
-        let count = unsafe recv(descriptor.number, room.baseAddress, room.count, 0)
+        let count = unsafe linux_recv(descriptor.number, room.baseAddress, room.count)
         if count >= 0 { return count }
         code = errno
         if code != EINTR { return 0 }
@@ -147,7 +147,7 @@ public struct LinuxKernel: ~Copyable, Kernel {
     while true {
       // Safety: send reads `bytes.count` bytes of the span, which outlives the call.
       let count = unsafe bytes.withUnsafeBufferPointer {
-        unsafe Glibc.send(descriptor.number, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL))
+        unsafe linux_send(descriptor.number, $0.baseAddress, $0.count)
       }
       if count >= 0 { return .bytes(count) }
       switch errno {
@@ -215,7 +215,7 @@ public struct LinuxKernel: ~Copyable, Kernel {
     if events.capacity == 0 { events.reserveCapacity(Self.eventsMax) }
     let limit = min(events.capacity, Self.eventsMax)
     // Safety: the event buffer holds eventsMax >= limit entries.
-    let count = unsafe epoll_wait(epoll, self.events, CInt(limit), milliseconds(timeout))
+    let count = unsafe linux_epoll_wait(epoll, self.events, CInt(limit), milliseconds(timeout))
     guard count >= 0 else {
       invariant(errno == EINTR, "epoll_wait fails for wrong arguments only")
       return
