@@ -59,6 +59,12 @@ let package = Package(
     .testTarget(
       name: "GatewayTests", dependencies: ["Gateway", "Support"], swiftSettings: relaxed),
     .testTarget(
+      name: "SimulationTests",
+      dependencies: [
+        "Bytes", "Configuration", "Gateway", "Kernel", "Support", "TLS", "Telemetry", "Wire",
+      ],
+      swiftSettings: relaxed),
+    .testTarget(
       name: "TidyTests", dependencies: ["Configuration", "bascule"], swiftSettings: relaxed),
   ]
 )

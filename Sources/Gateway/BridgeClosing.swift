@@ -142,6 +142,7 @@ extension Worker where K: ~Copyable {
 
   /// The close handshake was not finished in time: what is left is cut.
   mutating func closeTimedOut(_ exchange: SlotID) {
+    guard !awaitsFrameEnd(exchange) else { return startCloseTimer(exchange) }
     for leg in Leg.all {
       guard exchanges.contains(exchange), let id = exchanges[exchange].connection(leg) else {
         continue
@@ -160,6 +161,11 @@ extension Worker where K: ~Copyable {
       }
     }
     concludeIfOver(exchange)
+  }
+
+  /// A draining bridge whose Close could not be written yet: the drain's own time bounds that.
+  private func awaitsFrameEnd(_ exchange: SlotID) -> Bool {
+    Leg.all.contains { exchanges[exchange].bridge.from[$0.index].dueClose != nil }
   }
 
   mutating func concludeIfOver(_ exchange: SlotID) {

@@ -30,7 +30,8 @@ extension Worker where K: ~Copyable {
   /// Serves what waits in `input`, as long as requests are complete and answered at once.
   mutating func serveRequests(_ id: SlotID) {
     while connections.contains(id), connections[id].exchange == nil,
-      case .open = connections[id].ending, !connections[id].input.isEmpty
+      case .open = connections[id].ending, !connections[id].input.isEmpty,
+      !connections[id].pauses.contains(.backpressure)
     {
       switch Self.parse(&connections[id]) {
       case .needMore:
@@ -40,13 +41,20 @@ extension Worker where K: ~Copyable {
         return
       case .violation(let violation): return refuseMalformed(id, violation)
       case .head(let head):
-        clearTimeout(id)
+        headComplete(id)
         connections[id].requests += 1
         connections[id].role = .front(RequestParser(limits: shared.requestLimits))
         metrics.add(.requests)
         serve(id, head)
       }
     }
+  }
+
+  /// The head kept its deadline; answers that still wait for the peer have theirs.
+  private mutating func headComplete(_ id: SlotID) {
+    guard connections[id].timeout != .writeStall else { return }
+    clearTimeout(id)
+    if !connections[id].output.isEmpty { watchForStall(id) }
   }
 
   private static func parse(_ connection: inout Connection) -> ParsedRequest {

@@ -25,6 +25,8 @@ struct KeepAlive {
   private var pingLeft: MonotonicTime = .never
   private var oldestPingLeft: MonotonicTime = .never
   private(set) var isPingWaiting = false
+  /// A Ping is due but cannot be written yet: a frame towards the peer has not ended.
+  private var isPingOwed = false
 
   /// Pings sent, which is also the number the newest one carries.
   private(set) var pingsSent: UInt32 = 0
@@ -54,12 +56,16 @@ struct KeepAlive {
   mutating func sent(_ now: MonotonicTime) { lastSent = now }
   mutating func readingResumed(_ now: MonotonicTime) { silenceSince = now }
 
+  /// The Ping that is due waits for a frame to end; until then there is nothing to ask the clock.
+  mutating func oweThePing() { isPingOwed = true }
+
   /// The number for the next Ping; it is on its way, or waits to be.
   mutating func beginPing(_ now: MonotonicTime) -> UInt32 {
     pingsSent &+= 1
     lastPing = now
     pingLeft = .never
     isPingWaiting = true
+    isPingOwed = false
     return pingsSent
   }
 
@@ -103,7 +109,7 @@ struct KeepAlive {
   }
 
   private var pingAt: MonotonicTime {
-    guard let interval, !isPingWaiting else { return .never }
+    guard let interval, !isPingWaiting, !isPingOwed else { return .never }
     return max(min(lastReceived, lastSent), lastPing) + interval
   }
 

@@ -25,11 +25,17 @@ extension Worker where K: ~Copyable {
     connections[source].pauses.remove(.backpressure)
     updateInterest(source)
     if let exchange = connections[source].exchange { exchangeReadingResumed(exchange, source) }
+    if case .front = connections[source].role, source == id { serveRequests(id) }
   }
 
-  /// The connection whose bytes go to `id`; the echo backend's own clients feed themselves.
+  /// The connection whose bytes go to `id`. Clients of the gateway itself (of its own answers, of
+  /// the echo backend) feed themselves.
   private func source(of id: SlotID) -> SlotID? {
-    if case .echo = connections[id].role { return id }
+    switch connections[id].role {
+    case .echo: return id
+    case .front where connections[id].exchange == nil: return id
+    case .front, .upstream: break
+    }
     guard let exchange = connections[id].exchange, exchanges.contains(exchange),
       let source = exchanges[exchange].other(than: id), connections.contains(source)
     else { return nil }

@@ -22,6 +22,7 @@ extension Worker where K: ~Copyable {
 
   /// A client's connection without an exchange ended by itself.
   mutating func noteLoss(_ id: SlotID, _ loss: ConnectionLoss) {
+    if loss == .writeStalled { metrics.add(.writeStalls) }
     guard case .tls(let failure) = loss, connections[id].listener != nil else { return }
     metrics.add(.tlsFailures)
     let client = connections[id].peer.description
