@@ -166,7 +166,7 @@ extension Worker where K: ~Copyable {
   }
 
   /// A writer that makes no progress is dropped. A stricter deadline (handshake, head, close) stays.
-  private mutating func watchForStall(_ id: SlotID) {
+  mutating func watchForStall(_ id: SlotID) {
     switch connections[id].timeout {
     case .none, .writeStall, .keepAliveIdle: setTimeout(id, .writeStall, after: writeStall(id))
     case .tlsHandshake, .requestHead, .lingering: break

@@ -27,10 +27,12 @@ extension Worker where K: ~Copyable {
     serveRequests(id)
   }
 
-  /// Serves what waits in `input`, as long as requests are complete and answered at once.
+  /// Serves what waits in `input`, as long as requests are complete and answered at once, and their
+  /// answers are taken.
   mutating func serveRequests(_ id: SlotID) {
     while connections.contains(id), connections[id].exchange == nil,
-      case .open = connections[id].ending, !connections[id].input.isEmpty
+      case .open = connections[id].ending, !connections[id].input.isEmpty,
+      !connections[id].pauses.contains(.backpressure)
     {
       switch Self.parse(&connections[id]) {
       case .needMore:
@@ -41,6 +43,7 @@ extension Worker where K: ~Copyable {
       case .violation(let violation): return refuseMalformed(id, violation)
       case .head(let head):
         clearTimeout(id)
+        if !connections[id].output.isEmpty { watchForStall(id) }
         connections[id].requests += 1
         connections[id].role = .front(RequestParser(limits: shared.requestLimits))
         metrics.add(.requests)

@@ -24,12 +24,18 @@ extension Worker where K: ~Copyable {
     guard connections[source].pauses.contains(.backpressure) else { return }
     connections[source].pauses.remove(.backpressure)
     updateInterest(source)
-    if let exchange = connections[source].exchange { exchangeReadingResumed(exchange, source) }
+    if let exchange = connections[source].exchange {
+      exchangeReadingResumed(exchange, source)
+    } else if case .front = connections[source].role {
+      serveRequests(source)
+    }
   }
 
-  /// The connection whose bytes go to `id`; the echo backend's own clients feed themselves.
+  /// The connection whose bytes go to `id`. Requests that we answer ourselves, and the clients of the
+  /// echo backend, feed themselves.
   private func source(of id: SlotID) -> SlotID? {
     if case .echo = connections[id].role { return id }
+    if case .front = connections[id].role, connections[id].exchange == nil { return id }
     guard let exchange = connections[id].exchange, exchanges.contains(exchange),
       let source = exchanges[exchange].other(than: id), connections.contains(source)
     else { return nil }
