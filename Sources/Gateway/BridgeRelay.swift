@@ -112,6 +112,7 @@ extension Worker where K: ~Copyable {
     } else {
       exchanges[exchange].bridge.from[leg.other.index].isPingDue = false
       sendPing(exchange, to: leg)
+      scheduleKeepAlive(exchange)
     }
   }
 
@@ -123,6 +124,7 @@ extension Worker where K: ~Copyable {
   mutating func pingDue(_ exchange: SlotID, to leg: Leg) {
     guard !exchanges[exchange].bridge.from[leg.other.index].closeSent else { return }
     exchanges[exchange].bridge.from[leg.other.index].isPingDue = true
+    exchanges[exchange].bridge.keepAlive[leg.index].holdPing()
     injectWhatIsDue(exchange, towards: leg)
   }
 

@@ -25,6 +25,8 @@ struct KeepAlive {
   private var pingLeft: MonotonicTime = .never
   private var oldestPingLeft: MonotonicTime = .never
   private(set) var isPingWaiting = false
+  /// A Ping is due that has not been made yet, because a frame is under way.
+  private(set) var isPingHeld = false
 
   /// Pings sent, which is also the number the newest one carries.
   private(set) var pingsSent: UInt32 = 0
@@ -54,12 +56,16 @@ struct KeepAlive {
   mutating func sent(_ now: MonotonicTime) { lastSent = now }
   mutating func readingResumed(_ now: MonotonicTime) { silenceSince = now }
 
+  /// The Ping that is due has to wait for a frame's end: the clock need not ask again until then.
+  mutating func holdPing() { isPingHeld = true }
+
   /// The number for the next Ping; it is on its way, or waits to be.
   mutating func beginPing(_ now: MonotonicTime) -> UInt32 {
     pingsSent &+= 1
     lastPing = now
     pingLeft = .never
     isPingWaiting = true
+    isPingHeld = false
     return pingsSent
   }
 
@@ -103,7 +109,7 @@ struct KeepAlive {
   }
 
   private var pingAt: MonotonicTime {
-    guard let interval, !isPingWaiting else { return .never }
+    guard let interval, !isPingWaiting, !isPingHeld else { return .never }
     return max(min(lastReceived, lastSent), lastPing) + interval
   }
 
