@@ -316,6 +316,10 @@ extension Worker where K: ~Copyable {
   /// end, so that socket leaves epoll until it is to be used again.
   mutating func readyWhilePaused(_ id: SlotID, isBroken: Bool) {
     guard isBroken else { return rewatch(id, connections[id].wantedInterest) }
+    // Nothing can be answered to a client that has reset: its handshake ends here.
+    if connections[id].pauses.contains(.awaitingAnswer) {
+      return connectionLost(id, .failed(.connectionReset))
+    }
     guard !connections[id].isUnwatched else { return }
     kernel.unwatch(connections[id].descriptor)
     connections[id].isUnwatched = true

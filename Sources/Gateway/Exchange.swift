@@ -161,9 +161,8 @@ extension Worker where K: ~Copyable {
     remove(exchange)
     guard let attempt, let client, connections.contains(client) else { return }
     let request = AnsweredRequest(head: attempt.head, facts: attempt.facts, startedAt: startedAt)
-    respond(client, fault, to: request, detail: detail)
-    connections[client].pauses.remove(.awaitingAnswer)
-    resumeRequests(client)
+    // What came behind an upgrade may be meant as frames: it is never read as a request.
+    respond(client, fault, to: request, detail: detail, closes: true)
   }
 
   /// The client is gone before any answer: nothing is owed to anybody.

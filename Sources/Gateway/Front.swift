@@ -27,7 +27,8 @@ extension Worker where K: ~Copyable {
     serveRequests(id)
   }
 
-  /// Serves what waits in `input`, as long as requests are complete and answered at once.
+  /// Serves what waits in `input`, as long as requests are complete and answered at once, and their
+  /// answers are taken.
   mutating func serveRequests(_ id: SlotID) {
     while connections.contains(id), connections[id].exchange == nil,
       case .open = connections[id].ending, !connections[id].input.isEmpty,
@@ -197,11 +198,11 @@ extension Worker where K: ~Copyable {
   /// Answers a request with the status of `fault`, and keeps the connection where that is safe.
   mutating func respond(
     _ id: SlotID, _ fault: Fault, to request: AnsweredRequest, detail: StaticString? = nil,
-    with special: LocalResponse? = nil
+    with special: LocalResponse? = nil, closes: Bool = false
   ) {
     guard connections.contains(id) else { return }
     metrics.add(fault.counter)
-    let keeps = keepsConnection(request.head) && !fault.closesConnection
+    let keeps = keepsConnection(request.head) && !fault.closesConnection && !closes
     if let response = special ?? LocalResponse.fault(fault, closes: !keeps) {
       send(id, response.bytes(withoutBody: request.head.isHEAD))
     }
@@ -247,13 +248,6 @@ extension Worker where K: ~Copyable {
     } else {
       finish(id, lingering: true)
     }
-  }
-
-  /// After an exchange that ended with a local answer: the next request may be waiting.
-  mutating func resumeRequests(_ id: SlotID) {
-    guard connections.contains(id) else { return }
-    updateInterest(id)
-    serveRequests(id)
   }
 }
 
