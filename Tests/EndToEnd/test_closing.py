@@ -205,8 +205,9 @@ def test_sighup_and_sigusr1_are_logged_and_ignored():
             assert client.read_frame().payload == b"still here"
 
 
-def test_a_thousand_resets_at_once_leave_nothing_behind():
-    with RawBackend(record) as backend, gateway([backend.port]) as running:
+def test_many_resets_at_once_leave_nothing_behind():
+    with RawBackend(record) as backend, \
+            gateway([backend.port], timeouts={"close": "500ms"}) as running:
         frames.open_websocket(running.address).close()
         wait_until(lambda: backend.wires and backend.wires[0].ended, what="the first end")
         before = running.descriptors()

@@ -52,10 +52,10 @@ GOOD = configuration(1, ["127.0.0.1:2"])
 
 @pytest.mark.parametrize("change, wanted", [
     (("routes:", "ruotes:"), "routes"),
-    (("workers: 1", "workers: many"), "workers"),
+    (("workers: 1", "workers: many"), "many"),
     (("workers: 1", "workers: 1\nworkers: 2"), "workers"),
     (('"upstream": "backend"', '"upstream": "nowhere"'), "nowhere"),
-    (('"drain": "2s"', '"drain": "2 parsecs"'), "drain"),
+    (('"drain": "2s"', '"drain": "2 parsecs"'), "2 parsecs"),
     (("127.0.0.1:2", "127.0.0.1:99999"), "99999"),
     (("workers: 1", "workers: ${UNSET_VARIABLE}"), "UNSET_VARIABLE"),
     (("workers: 1", "workers: [1"), ""),
