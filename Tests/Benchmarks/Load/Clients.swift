@@ -111,8 +111,7 @@ extension Driver {
       wire.withSpan { links[id].pending.append($0) }
       links[id].owed -= 1
     }
-    let descriptor = links[id].descriptor
-    let outcome = links[id].pending.withSpan { kernel.send(descriptor, $0) }
+    let outcome = Link.send(&links[id], on: &kernel)
     if case .bytes(let count) = outcome { links[id].pending.consume(count) }
     if links[id].pending.isEmpty { return true }
     settle(id, [.read, .write])

@@ -162,8 +162,7 @@ struct Driver: ~Copyable {
   /// Writes what waits, then what a client owes; settles the interest.
   mutating func flush(_ id: SlotID) {
     while !links[id].pending.isEmpty {
-      let descriptor = links[id].descriptor
-      let outcome = links[id].pending.withSpan { kernel.send(descriptor, $0) }
+      let outcome = Link.send(&links[id], on: &kernel)
       switch outcome {
       case .bytes(let count): links[id].pending.consume(count)
       case .wouldBlock: return settle(id, [.read, .write])

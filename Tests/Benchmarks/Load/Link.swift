@@ -57,4 +57,10 @@ struct Link: ~Copyable {
     underWay -= 1
     return took
   }
+
+  /// Offers what waits to the socket; the caller drops what it took.
+  static func send(_ link: inout Link, on kernel: inout LinuxKernel) -> IOOutcome {
+    let descriptor = link.descriptor
+    return link.pending.withSpan { kernel.send(descriptor, $0) }
+  }
 }
