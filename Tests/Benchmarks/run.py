@@ -121,17 +121,19 @@ def wait_listening(process, port, log):
 
 
 def stop(process):
-    """Ends what start() started, by the group it made for itself."""
+    """Ends what start() started, with its children (the group it made for itself), and waits until
+    all of them are gone: one that lingers would hold the port of the next."""
     for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + 3
         try:
             os.killpg(process.pid, number)
-            process.wait(timeout=3)
-        except subprocess.TimeoutExpired:
-            continue
+            while time.monotonic() < deadline:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.01)
         except ProcessLookupError:
-            pass
-        break
-    process.wait(timeout=5)
+            return
+    raise RuntimeError(f"process group {process.pid} does not end")
 
 
 def measure(proxy, row, directory, ports, options):
@@ -148,6 +150,8 @@ def measure(proxy, row, directory, ports, options):
             "--seconds", str(1 if row.endswith("idle") else options.seconds),
             "--warm-up", str(1), "--watch", ",".join(map(str, family(process.pid)))]
         done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+        if process.poll() is not None:
+            raise RuntimeError(f"{proxy.name} ended by itself, status {process.returncode}")
         lines = done.stdout.strip().splitlines()
         if not lines or not lines[-1].startswith("{"):
             raise RuntimeError(f"bascule-load: {done.stdout}{done.stderr}")

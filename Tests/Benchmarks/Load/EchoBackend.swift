@@ -41,8 +41,9 @@ extension Driver {
         links[id].closes = opcode == 8
         if length == 0 { frameEchoed(id) }
       case .payload(let range, let ends):
-        let mask = links[id].cursor.rotatedMask(before: range.count)
-        Frames.appendUnmasked(bytes.extracting(range), mask: mask, to: output)
+        let phase = links[id].cursor.payloadOffset - range.count
+        Mask.append(
+          bytes.extracting(range), key: links[id].cursor.mask, phase: phase, to: output)
         if ends { frameEchoed(id) }
       }
     }

@@ -18,15 +18,10 @@ struct FrameCursor {
   private var second: UInt8 = 0
   private var length: UInt64 = 0
   private var remaining = 0
-  private var payloadOffset = 0
-  /// The key of the frame being read, 0 when it is not masked. First byte on the wire = lowest byte.
+  /// Payload bytes of the frame that have been stepped over: the phase of the next piece's mask.
+  private(set) var payloadOffset = 0
+  /// The key of the frame being read, its first byte the most significant; 0 when it is not masked.
   private(set) var mask: UInt32 = 0
-
-  /// The key turned so that its lowest byte belongs to payload byte `payloadOffset - count`.
-  func rotatedMask(before count: Int) -> UInt32 {
-    let shift = UInt32((payloadOffset - count) & 3) * 8
-    return shift == 0 ? mask : mask >> shift | mask << (32 - shift)
-  }
 
   /// The next step from `position`, which moves past what the step covers.
   mutating func next(_ bytes: Span<UInt8>, at position: inout Int) -> Step {
@@ -66,7 +61,7 @@ struct FrameCursor {
     case ..<(2 + extendedBytes):
       length = length << 8 | UInt64(byte)
     default:
-      mask |= UInt32(byte) << (8 * UInt32(headerCount - 2 - extendedBytes))
+      mask = mask << 8 | UInt32(byte)
     }
     headerCount += 1
   }
@@ -87,7 +82,7 @@ enum Frames {
       }
     }
     if let mask {
-      for index in 0..<4 { bytes.append(UInt8(truncatingIfNeeded: mask >> (8 * UInt32(index)))) }
+      for index in 0..<4 { bytes.append(Mask.octet(mask, at: index)) }
     }
     return bytes
   }
@@ -100,31 +95,8 @@ enum Frames {
     var state: UInt64 = 0x9e37_79b9_7f4a_7c15
     for index in 0..<count {
       state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      let key = UInt8(truncatingIfNeeded: mask >> (8 * UInt32(index & 3)))
-      bytes.append(UInt8(truncatingIfNeeded: state >> 56) ^ key)
+      bytes.append(UInt8(truncatingIfNeeded: state >> 56) ^ Mask.octet(mask, at: index))
     }
     return bytes
-  }
-
-  /// Appends `bytes` to `output`, each XORed with the byte of `mask` it falls on.
-  static func appendUnmasked(_ bytes: Span<UInt8>, mask: UInt32, to output: SharedBuffer) {
-    if mask == 0 { return output.append(bytes) }
-    output.reserve(bytes.count)
-    let wide = UInt64(mask) << 32 | UInt64(mask)
-    _ = unsafe output.appendUnsafe(limit: bytes.count) { target in
-      // Safety: `target` has room for `bytes.count` bytes, reserved above.
-      unsafe bytes.withUnsafeBytes { source in
-        let words = source.count / 8
-        for index in 0..<words {
-          let word = unsafe source.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)
-          unsafe target.storeBytes(of: word ^ wide, toByteOffset: index * 8, as: UInt64.self)
-        }
-        for index in words * 8..<source.count {
-          let key = UInt8(truncatingIfNeeded: mask >> (8 * UInt32(index & 3)))
-          unsafe target[index] = source[index] ^ key
-        }
-      }
-      return bytes.count
-    }
   }
 }
