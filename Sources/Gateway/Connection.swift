@@ -82,9 +82,6 @@ struct Connection: ~Copyable {
   var deadline = MonotonicTime.never
   /// The earliest timer entry outstanding for this slot.
   var armedAt = MonotonicTime.never
-  /// Requests served, and bytes dropped while lingering.
-  var requests = 0
-  var lingered = 0
 
   init(
     descriptor: Descriptor, peer: SocketAddress, listener: Int?, role: ConnectionRole,

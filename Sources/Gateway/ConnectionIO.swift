@@ -90,7 +90,9 @@ extension Worker where K: ~Copyable {
   private mutating func deliver(_ id: SlotID, _ bytes: SharedBuffer) {
     switch connections[id].ending {
     case .open: break
-    case .closeWhenSent, .lingerWhenSent, .lingering: return dropLingering(id, bytes.count)
+    case .closeWhenSent, .lingerWhenSent, .lingering:
+      // It may go on sending until its time is up: a RST could cost it the Close it is owed.
+      return metrics.add(.bytesAfterClose, UInt64(bytes.count))
     }
     if let exchange = connections[id].exchange, exchanges.contains(exchange) {
       exchangeReceived(exchange, from: id, bytes)
@@ -99,13 +101,6 @@ extension Worker where K: ~Copyable {
     } else {
       bytes.withSpan { requestBytesReceived(id, $0) }
     }
-  }
-
-  /// A peer that is being closed may still send; that costs it its patience, not ours.
-  private mutating func dropLingering(_ id: SlotID, _ count: Int) {
-    metrics.add(.bytesAfterClose, UInt64(count))
-    connections[id].lingered += count
-    if connections[id].lingered > Self.lingerBytesMax { abortNow(id) }
   }
 
   // MARK: Out

@@ -43,7 +43,6 @@ extension Worker where K: ~Copyable {
       case .violation(let violation): return refuseMalformed(id, violation)
       case .head(let head):
         headComplete(id)
-        connections[id].requests += 1
         connections[id].role = .front(RequestParser(limits: shared.requestLimits))
         metrics.add(.requests)
         serve(id, head)

@@ -17,8 +17,6 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   /// Unsent bytes at which a direction's source is no longer read, and at which it is again.
   static var outputHighMark: Int { 64 * 1024 }
   static var outputLowMark: Int { 16 * 1024 }
-  /// What a peer that is being let go may still send.
-  static var lingerBytesMax: Int { 1024 * 1024 }
   static var eventsPerTurn: Int { 512 }
   static var acceptsPerTurn: Int { 16 }
 
