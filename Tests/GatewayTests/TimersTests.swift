@@ -1,0 +1,50 @@
+// The timer wheel alone: never early, at most a tick late, and honest about how long to sleep.
+
+import Bytes
+import Testing
+
+@testable import Gateway
+
+@Suite("Timers")
+struct TimersTests {
+  private func at(_ milliseconds: Int64) -> MonotonicTime {
+    MonotonicTime(nanoseconds: 1_000_000_000_000) + .milliseconds(milliseconds)
+  }
+
+  @Test(
+    "an entry fires at its deadline, up to a tick late, and once",
+    arguments: [0, 1, 9, 10, 11, 999, 10_239, 10_240, 10_241, 25_000, 3_600_000])
+  func fires(after span: Int64) {
+    var timers = Timers(now: at(0))
+    timers.add(.drain, at: at(span))
+    let early = timers.next(now: at(max(span - 1, 0)))
+    #expect(span == 0 || early == nil)
+    let fired = timers.next(now: at(span + 10)) ?? early
+    #expect(fired == .drain)
+    let again = timers.next(now: at(span + 20_000))
+    #expect(again == nil)
+    let count = timers.count
+    #expect(count == 0)
+  }
+
+  @Test(
+    "sleeping as long as it says, the loop is there in time, after few turns",
+    arguments: [1, 500, 5_000, 75_000])
+  func sleeps(span: Int64) {
+    var timers = Timers(now: at(0))
+    timers.add(.acceptPause, at: at(span))
+    var now = at(0)
+    var turns = 0
+    var fired: TimerOwner?
+    while fired == nil, turns < 100, let sleep = timers.sleep(now: now) {
+      now = now + sleep
+      fired = timers.next(now: now)
+      turns += 1
+    }
+    #expect(fired == .acceptPause)
+    #expect(now >= at(span) && now <= at(span + 11))
+    #expect(turns < 12)
+    let rest = timers.sleep(now: now)
+    #expect(rest == nil)
+  }
+}
