@@ -64,6 +64,8 @@ struct Exchange: ~Copyable {
   let startedAt: MonotonicTime
   var phase = ExchangePhase.connecting
   var attempt: UpgradeAttempt?
+  /// Counts among `limits.handshakes`.
+  var isHandshaking = true
   /// For the close line.
   var facts: KeptFacts?
 
@@ -188,8 +190,16 @@ extension Worker where K: ~Copyable {
 
   /// Frees the slot. Legs must be detached or lost before.
   mutating func remove(_ exchange: SlotID) {
-    guard let gone = exchanges.remove(exchange) else { return }
-    if gone.attempt != nil { handshakesInFlight -= 1 }
+    guard exchanges.contains(exchange) else { return }
+    handshakeOver(exchange)
+    _ = exchanges.remove(exchange)
+  }
+
+  /// The backend has answered, or never will: the place among `limits.handshakes` is free.
+  mutating func handshakeOver(_ exchange: SlotID) {
+    guard exchanges[exchange].isHandshaking else { return }
+    exchanges[exchange].isHandshaking = false
+    handshakesInFlight -= 1
   }
 
   /// Takes a leg off the exchange; its connection goes its own way. What fed it must not stay

@@ -203,9 +203,8 @@ extension Worker where K: ~Copyable {
     metrics.add(fault.counter)
     let keeps = keepsConnection(request.head) && !fault.closesConnection && !closes
     if let response = special ?? LocalResponse.fault(fault, closes: !keeps) {
-      send(id, response.bytes(withoutBody: request.head.isHEAD))
+      answer(id, response, to: request, fault: fault.word, detail: detail)
     }
-    log(request, status: fault.status, fault: fault.word, detail: detail)
     answered(id, keeps: keeps)
   }
 
@@ -217,8 +216,7 @@ extension Worker where K: ~Copyable {
     let keeps = keepsConnection(request.head)
     let response = LocalResponse.demoPage(
       httpPort: demo.http, httpsPort: demo.https, closes: !keeps)
-    send(id, response.bytes(withoutBody: request.head.isHEAD))
-    log(request, status: 200, fault: nil, detail: nil)
+    answer(id, response, to: request, fault: nil, detail: nil)
     answered(id, keeps: keeps)
     return true
   }
@@ -228,13 +226,18 @@ extension Worker where K: ~Copyable {
       && !head.hasToken("close", in: .connection)
   }
 
-  private mutating func log(
-    _ request: AnsweredRequest, status: UInt16?, fault: StaticString?, detail: StaticString?
+  /// Sends an answer of ours and writes its line.
+  private mutating func answer(
+    _ id: SlotID, _ response: LocalResponse, to request: AnsweredRequest, fault: StaticString?,
+    detail: StaticString?
   ) {
+    let isHEAD = request.head.isHEAD
+    send(id, response.bytes(withoutBody: isHEAD))
     accessLog.http(
       request.facts, method: request.head.methodBytes,
       ResponseFacts(
-        status: status, duration: now - request.startedAt, fault: fault, detail: detail),
+        status: response.status, duration: now - request.startedAt, fault: fault, detail: detail,
+        bytes: isHEAD ? 0 : response.bodyCount),
       wall: kernel.wallClock())
   }
 

@@ -15,6 +15,7 @@ extension Worker where K: ~Copyable {
       let client = exchanges[exchange].client, let backend = exchanges[exchange].backend
     else { return refuse(exchange, .backendAnswerBroken) }
     metrics.add(.backendRefusals)
+    handshakeOver(exchange)
     exchanges[exchange].phase = .relayingResponse
     exchanges[exchange].status = UInt16(clamping: head.status)
     exchanges[exchange].body = BodyFraming(head.bodyFraming)
