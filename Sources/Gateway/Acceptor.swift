@@ -51,21 +51,22 @@ extension Worker where K: ~Copyable {
   }
 
   private mutating func admit(_ descriptor: Descriptor, _ peer: SocketAddress, listener: Int) {
-    guard takesAddress(peer) else {
+    guard hasRoom(for: peer) else {
       metrics.add(.limitRefusals)
       return kernel.close(descriptor)
     }
     var session: TLSSession?
     if let context = listeners[listener].tls {
-      guard let made = TLSSession(server: context) else { return turnAway(descriptor, peer) }
+      guard let made = TLSSession(server: context) else { return kernel.close(descriptor) }
       session = consume made
     }
     let isTLS = listeners[listener].tls != nil
     let connection = Connection(
       descriptor: descriptor, peer: peer, listener: listener, role: role(listener),
       tls: session, interest: .read)
-    guard let id = connections.insert(connection) else { return turnAway(descriptor, peer) }
+    guard let id = connections.insert(connection) else { return kernel.close(descriptor) }
     clients += 1
+    countAddress(of: peer)
     metrics.add(.connectionsAccepted)
     guard kernel.watch(descriptor, .read, token: id.packed) else { return closeNow(id) }
     if isTLS {
@@ -84,36 +85,29 @@ extension Worker where K: ~Copyable {
 
   // MARK: Limits
 
-  private mutating func takesAddress(_ peer: SocketAddress) -> Bool {
+  private func hasRoom(for peer: SocketAddress) -> Bool {
     guard let limit = shared.snapshot.limits.perAddress, case .ip(let address, _) = peer else {
       return true
     }
-    let count = clientsByAddress[address, default: 0]
     // Each worker sees its share of an address's connections.
-    guard count < max(1, limit / shared.workerCount) else { return false }
-    clientsByAddress[address] = count + 1
-    return true
+    return clientsByAddress[address, default: 0] < max(1, limit / shared.workerCount)
   }
 
-  private mutating func releaseAddress(_ peer: SocketAddress) {
-    guard shared.snapshot.limits.perAddress != nil, case .ip(let address, _) = peer,
-      let count = clientsByAddress[address]
-    else { return }
-    clientsByAddress[address] = count > 1 ? count - 1 : nil
+  private mutating func countAddress(of peer: SocketAddress) {
+    guard shared.snapshot.limits.perAddress != nil, case .ip(let address, _) = peer else { return }
+    clientsByAddress[address, default: 0] += 1
   }
 
   /// An accepted connection has ended.
   mutating func clientGone(_ peer: SocketAddress) {
     clients -= 1
     metrics.add(.connectionsClosed)
-    releaseAddress(peer)
+    if shared.snapshot.limits.perAddress != nil, case .ip(let address, _) = peer,
+      let count = clientsByAddress[address]
+    {
+      clientsByAddress[address] = count > 1 ? count - 1 : nil
+    }
     if !isAccepting, !isResting { resumeAccepting() }
-  }
-
-  /// It could not be taken after all.
-  private mutating func turnAway(_ descriptor: Descriptor, _ peer: SocketAddress) {
-    releaseAddress(peer)
-    kernel.close(descriptor)
   }
 
   private mutating func restAccepting(resumeAfter pause: TimeSpan?) {

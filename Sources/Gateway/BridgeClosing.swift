@@ -39,7 +39,8 @@ extension Worker where K: ~Copyable {
   }
 
   /// Ends a leg whose close handshake is complete. RFC 6455 7.1.1: the server closes TCP first, so
-  /// the client's connection is closed by us, and the backend's is left to the backend.
+  /// the client gets our FIN, and is read until its own: a Pong that met a closed socket would make
+  /// it a RST, and cost the client what it has not read yet. The backend closes by itself.
   private mutating func settleLeg(_ exchange: SlotID, _ leg: Leg) {
     guard exchanges.contains(exchange), let id = exchanges[exchange].connection(leg) else { return }
     let handshakeComplete =

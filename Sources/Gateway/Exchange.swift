@@ -64,8 +64,6 @@ struct Exchange: ~Copyable {
   let startedAt: MonotonicTime
   var phase = ExchangePhase.connecting
   var attempt: UpgradeAttempt?
-  /// Counts among `limits.handshakes`.
-  var isHandshaking = true
   /// For the close line.
   var facts: KeptFacts?
 
@@ -124,7 +122,7 @@ extension Worker where K: ~Copyable {
   /// A leg's socket has ended by itself, and is closed.
   mutating func legLost(_ exchange: SlotID, _ id: SlotID, _ loss: ConnectionLoss) {
     let leg = exchanges[exchange].leg(of: id)
-    exchanges[exchange].setConnection(leg, nil)
+    detach(exchange, leg)
     switch exchanges[exchange].phase {
     case .connecting where leg == .backend: connectFailed(exchange, loss)
     case .awaitingAnswer where leg == .backend: answerLost(exchange, loss)
@@ -190,16 +188,11 @@ extension Worker where K: ~Copyable {
 
   /// Frees the slot. Legs must be detached or lost before.
   mutating func remove(_ exchange: SlotID) {
-    guard exchanges.contains(exchange) else { return }
-    handshakeOver(exchange)
-    _ = exchanges.remove(exchange)
-  }
-
-  /// The backend has answered, or never will: the place among `limits.handshakes` is free.
-  mutating func handshakeOver(_ exchange: SlotID) {
-    guard exchanges[exchange].isHandshaking else { return }
-    exchanges[exchange].isHandshaking = false
-    handshakesInFlight -= 1
+    guard let gone = exchanges.remove(exchange) else { return }
+    switch gone.phase {
+    case .connecting, .awaitingAnswer: handshakesInFlight -= 1
+    case .relayingResponse, .bridge, .tunnel: break
+    }
   }
 
   /// Takes a leg off the exchange; its connection goes its own way. What fed it must not stay

@@ -15,8 +15,8 @@ extension Worker where K: ~Copyable {
       let client = exchanges[exchange].client, let backend = exchanges[exchange].backend
     else { return refuse(exchange, .backendAnswerBroken) }
     metrics.add(.backendRefusals)
-    handshakeOver(exchange)
     exchanges[exchange].phase = .relayingResponse
+    handshakesInFlight -= 1
     exchanges[exchange].status = UInt16(clamping: head.status)
     exchanges[exchange].body = BodyFraming(head.bodyFraming)
     setTimeout(
