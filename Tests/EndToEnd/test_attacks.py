@@ -145,6 +145,148 @@ def test_what_follows_a_refused_upgrade_is_not_served():
         assert not running.log_contains("/hidden")
 
 
+# Heads and handshakes
+
+
+HEAD_STATUSES = {101, 400, 403, 404, 405, 408, 414, 426, 431, 501, 505}
+ODD_BYTES = b"\0\t\r\n \x0b\x0c\x1b\x7f\x80\xff:;,=/\\#?*%@_[]\"'HhG1"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_mutated_heads_get_a_proper_answer_or_none(seed):
+    chance = random.Random(seed)
+    with attacked(record, **quick(close="300ms", request_head="300ms")) as (running, backend):
+        for _ in range(60):
+            request, _ = frames.upgrade_request(fields=[("Origin", "http://gateway.example")])
+            request = bytearray(request)
+            for _ in range(chance.randrange(1, 4)):
+                place = chance.randrange(len(request))
+                change = chance.randrange(3)
+                if change == 0:
+                    request[place] = chance.choice(ODD_BYTES)
+                elif change == 1:
+                    request.insert(place, chance.choice(ODD_BYTES))
+                else:
+                    del request[place:place + chance.randrange(1, 12)]
+            with frames.Wire(frames.connect(running.address, 5), masks=True) as wire:
+                with contextlib.suppress(OSError):
+                    wire.send(bytes(request))
+                    wire.sock.shutdown(socket.SHUT_WR)
+                answer, _ = wire.read_to_end()
+            if answer:
+                assert answer.startswith(b"HTTP/1.1 ") and int(answer[9:12]) in HEAD_STATUSES
+        time.sleep(0.5)
+        for wire in list(backend.wires):
+            lines = wire.head.split(b"\r\n")
+            assert lines[0].startswith(b"GET /") and lines[0].endswith(b" HTTP/1.1")
+            assert not set(wire.head.replace(b"\r\n", b"")) & set(b"\r\n\0\x0b\x0c\x1b\x7f")
+            assert all(line.count(b":") and not line.startswith((b" ", b"\t")) for line in lines[1:])
+            assert len(wire.fields("Sec-WebSocket-Key")) == len(wire.fields("Host")) == 1
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_client_may_leave_at_every_byte(reset):
+    with attacked(raw_echo, **quick(close="300ms")) as (running, _):
+        request, _ = frames.upgrade_request()
+        stream = request + frames.frame(TEXT, b"hello", mask=b"mask") + frames.frame(
+            CLOSE, b"\x03\xe8", mask=b"mask")
+        for end in range(0, len(stream) + 1):
+            sock = frames.connect(running.address)
+            sock.sendall(stream[:end])
+            if end > len(request) and end % 2:
+                sock.settimeout(5)
+                sock.recv(1)
+            frames.Wire(sock, True).reset() if reset else sock.close()
+
+
+def test_bytes_behind_an_upgrade_wait_for_the_answer():
+    ready, seen = threading.Event(), []
+
+    def late(wire):
+        wire.sock.settimeout(0.4)
+        with contextlib.suppress(TimeoutError):
+            wire.fill()
+        seen.append(wire.buffer)
+        ready.set()
+        wire.sock.settimeout(5)
+        record(wire)
+
+    with attacked(late) as (running, _):
+        request, _ = frames.upgrade_request()
+        with frames.Wire(frames.connect(running.address), masks=True) as wire:
+            wire.send(request + frames.frame(TEXT, b"early", mask=b"mask"))
+            time.sleep(0.1)
+            wire.send(b"GET / HTTP/1.1\r\n\r\n" + os.urandom(300_000))
+            wire.read_head()
+            assert wire.status == 101 and ready.is_set() and seen == [b""]
+            assert wire.read_until(CLOSE).close_code == 1002
+
+
+def answers(*parts, pause=0.0):
+    def serve(wire):
+        for part in parts:
+            wire.send(part)
+            time.sleep(pause)
+        wire.sock.settimeout(2)
+        with contextlib.suppress(OSError):
+            wire.read_to_end()
+    return serve
+
+
+def forged(status=b"101 Switching Protocols", accept=None, extra=b"", upgrade=b"websocket",
+           connection=b"Upgrade", behind=b""):
+    def serve(wire):
+        value = accept or frames.accept_value(wire.field("Sec-WebSocket-Key").encode())
+        wire.send(b"HTTP/1.1 " + status + b"\r\nUpgrade: " + upgrade + b"\r\nConnection: "
+                  + connection + b"\r\nSec-WebSocket-Accept: " + value + b"\r\n" + extra
+                  + b"\r\n" + behind)
+        wire.sock.settimeout(2)
+        with contextlib.suppress(OSError):
+            wire.read_to_end()
+    return serve
+
+
+@pytest.mark.parametrize("serve", [
+    forged(accept=b"AAAAAAAAAAAAAAAAAAAAAAAAAAA="), forged(upgrade=b"h2c"),
+    forged(connection=b"keep-alive"), forged(extra=b"Sec-WebSocket-Protocol: odd\r\n"),
+    forged(extra=b"Sec-WebSocket-Extensions: permessage-deflate\r\n"),
+    forged(extra=b"Sec-WebSocket-Accept: again\r\n"), forged(extra=b"X: a\rb\r\n"),
+    forged(extra=b" folded\r\n"), forged(extra=b"X : y\r\n"), forged(extra=b"X: \0\r\n"),
+    forged(extra=b"X: " + b"y" * 70_000 + b"\r\n"), forged(extra=b"X: y\r\n" * 250),
+    forged(status=b"1011 No"), forged(status=b"99 No"), forged(status=b"abc No"),
+    answers(b"\x15\x03\x03\0\2\2\x28"), answers(b"SSH-2.0-OpenSSH\r\n\r\n"), answers(b"\0" * 5000),
+    answers(b"HTTP/2 101 x\r\n\r\n"), answers(b"HTTP/1.1 101 x\n\n"),
+    answers(b"HTTP/1.1 100 Continue\r\n\r\n" * 9), answers(b"HTTP/1.1 103 E\r\nLink: x\r\n\r\n" * 50),
+    answers(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+    answers(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+])
+def test_a_broken_answer_of_a_backend_is_a_502(serve):
+    with attacked(serve) as (running, _):
+        request, _ = frames.upgrade_request()
+        with frames.Wire(frames.connect(running.address), masks=True) as wire:
+            wire.send(request)
+            answer, _ = wire.read_to_end()
+            assert answer.startswith(b"HTTP/1.1 502 ") and answer.count(b"HTTP/1.") == 1
+
+
+@pytest.mark.parametrize("serve, status, reset", [
+    (answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"), 200, True),
+    (answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab"), 200, True),
+    (answers(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"), 200, True),
+    (answers(b"HTTP/1.1 204 No\r\n\r\nHTTP/1.1 200 OK\r\n\r\nsurplus"), 204, False),
+    (answers(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nnosurplus"), 403, False),
+    (answers(*[bytes([b]) for b in b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno"]), 404, False),
+])
+def test_a_final_answer_is_relayed_and_only_looks_whole_when_it_is(serve, status, reset):
+    with attacked(serve) as (running, _):
+        request, _ = frames.upgrade_request()
+        with frames.Wire(frames.connect(running.address), masks=True) as wire:
+            wire.send(request)
+            answer, was_reset = wire.read_to_end()
+            assert int(answer[9:12]) == status and was_reset == reset
+            assert b"surplus" not in answer and answer.count(b"HTTP/1.") == 1
+
+
 # Bridges
 
 
@@ -161,3 +303,208 @@ def test_a_frame_that_is_never_finished_does_not_keep_the_clock_busy():
             time.sleep(1.2)
             assert_idle(gate, 1)
             stuck.reset()
+
+
+SENT_FRAMES = (TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG)
+
+
+def strict_frames(data, masked):
+    """The opcodes of `data` read by RFC 6455; fails on anything that must not be forwarded. What
+    stands at the end may be cut."""
+    position, fragmented, opcodes = 0, False, []
+    while len(data) - position >= 2:
+        first, second = data[position], data[position + 1]
+        opcode, fin, length = first & 15, first & 128, second & 127
+        assert first & 0x70 == 0 and opcode in SENT_FRAMES and bool(second & 128) == masked
+        start = position + 2
+        if opcode >= 8:
+            assert fin and length <= 125
+        elif opcode == CONTINUATION:
+            assert fragmented
+        else:
+            assert not fragmented
+        size = {126: 2, 127: 8}.get(length, 0)
+        if len(data) < start + size + (4 if masked else 0):
+            break
+        if size:
+            length = int.from_bytes(data[start:start + size], "big")
+            assert length >= (126 if size == 2 else 1 << 16) and length < 1 << 63
+        start += size
+        mask, start = (data[start:start + 4], start + 4) if masked else (b"", start)
+        payload = data[start:start + length]
+        if opcode == CLOSE:
+            assert len(payload) == length and length != 1
+        if len(payload) < length:
+            break
+        if opcode < 8:
+            fragmented = not fin
+        opcodes.append(opcode)
+        position = start + length
+        if opcode == CLOSE:
+            assert position == len(data), "something follows a Close"
+    return opcodes
+
+
+def some_frames(chance, masked):
+    """A valid stream of frames, of which one or two bytes may then be changed."""
+    stream = b""
+    for _ in range(chance.randrange(1, 8)):
+        mask = chance.randbytes(4) if masked else None
+        size = chance.choice([0, 1, 5, 125, 126, 127, 300, 65535, 65536])
+        kind = chance.randrange(5)
+        if kind == 0:
+            stream += frames.frame(PING, chance.randbytes(min(size, 125)), mask=mask)
+        elif kind == 1:
+            stream += frames.frame(PONG, chance.randbytes(min(size, 125)), mask=mask)
+        elif kind == 2:
+            stream += frames.frame(BINARY, chance.randbytes(size), mask=mask, fin=False)
+            stream += frames.frame(PING, b"between", mask=mask)
+            stream += frames.frame(CONTINUATION, chance.randbytes(3), mask=mask)
+        else:
+            stream += frames.frame(TEXT, b"t" * size, mask=mask)
+    stream = bytearray(stream)
+    for _ in range(chance.randrange(3)):
+        place = chance.randrange(min(len(stream), chance.choice([4, 40, 1 << 20])))
+        stream[place] = chance.randrange(256)
+    if chance.randrange(4) == 0:
+        stream += frames.frame(CLOSE, chance.choice([b"", b"x", b"\x03\xe8", b"\x03\xed", b"\x03\xe8\xff",
+                                                     b"\x0f\xa0why"]), mask=b"mask" if masked else None)
+        stream += chance.randbytes(chance.randrange(20))
+    return bytes(stream)
+
+
+def send_in_pieces(wire, stream, chance):
+    size = chance.choice([1 << 20, 1 << 20, 4096, 7])
+    if size == 7 and len(stream) > 3000:
+        size = 1000
+    for start in range(0, len(stream), size):
+        wire.send(stream[start:start + size])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_mutated_frames_of_a_client_never_reach_the_backend_broken(seed):
+    chance = random.Random(seed)
+    with attacked(record, **quick(close="300ms")) as (running, backend):
+        for number in range(15):
+            client = frames.open_websocket(running.address, timeout=5)
+            wire = backend.wait_wire(number + 1)
+            with contextlib.suppress(OSError):
+                send_in_pieces(client, some_frames(chance, masked=True), chance)
+                end = chance.randrange(3)
+                if end == 0:
+                    client.reset()
+                elif end == 1:
+                    client.sock.shutdown(socket.SHUT_WR)
+                    client.read_to_end()
+                client.close()
+            wait_until(lambda: getattr(wire, "ended", None), 8, "the end of the backend's connection")
+            strict_frames(wire.received, masked=True)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_mutated_frames_of_a_backend_never_reach_the_client_broken(seed):
+    chance = random.Random(seed + 100)
+
+    def attack(wire):
+        answer_upgrade(wire)
+        send_in_pieces(wire, some_frames(chance, masked=False), chance)
+        end = chance.randrange(3)
+        if end == 0:
+            return wire.reset()
+        if end == 1:
+            wire.sock.shutdown(socket.SHUT_WR)
+        wire.sock.settimeout(0.05)
+        with contextlib.suppress(OSError):
+            wire.read_to_end()
+
+    with attacked(attack, **quick(close="300ms")) as (running, backend):
+        for _ in range(15):
+            with frames.open_websocket(running.address, timeout=8) as client:
+                received, _ = client.read_to_end()
+                strict_frames(received, masked=False)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("bad, code", [
+    (b"\x82\xff" + b"\xff" * 8, 1002),
+    (b"\x82\xff\x80" + b"\0" * 7, 1002),
+    (b"\x82\xff\x7f" + b"\xff" * 7, 1009),
+    (b"\x82\xff" + b"\0\0\0\0\1\0\0\1", 1009),
+    (b"\x82\xff" + b"\0\0\0\0\0\0\xff\xff", 1002),
+    (b"\x82\xfe\0\x7d", 1002),
+    (b"\xc2\x81", 1002), (b"\xa2\x81", 1002), (b"\x92\x81", 1002),
+    (b"\x83\x81", 1002), (b"\x8b\x81", 1002), (b"\x8f\xff" + b"\xff" * 8, 1002),
+    (b"\x80\x81", 1002), (b"\x00\x81", 1002), (b"\x09\x81", 1002), (b"\x89\xfe\0\x7e", 1002),
+    (b"\x88\x81mask\0", 1002), (b"\x88\x82\0\0\0\0\x03\xed", 1002), (b"\x88\x82\0\0\0\0\0\0", 1002),
+    (b"\x88\x83\0\0\0\0\x03\xe8\xff", 1007),
+    (b"\x01\x80mask\x81\x80mask", 1002),
+])
+def test_a_frame_that_breaks_the_rules_is_answered_and_goes_no_further(bad, code, masked):
+    if not masked:
+        bad = unmasked(bad)
+
+    def attack(wire):
+        answer_upgrade(wire)
+        wire.received, wire.ended = b"", None
+        if not masked:
+            wire.send(frames.frame(TEXT, b"good") + bad)
+        try:
+            while True:
+                wire.received += wire.fill()
+        except frames.Ended:
+            wire.ended = True
+
+    with attacked(attack, **quick(close="1s")) as (running, backend):
+        client = frames.open_websocket(running.address)
+        if masked:
+            client.send_frame(TEXT, b"good", mask=b"\0\0\0\0")
+            client.send(bad)
+        received, _ = client.read_to_end()
+        wire = backend.wait_wire(1)
+        wait_until(lambda: getattr(wire, "ended", None), what="the end of the backend's connection")
+        first = b"\x01\x80mask" if bad[:2] == b"\x01\x80" else b"\x01\0" if bad[:2] == b"\1\0" else b""
+        if masked:
+            assert received == b"\x88\x02" + code.to_bytes(2, "big")
+            sent, close = wire.received[:10 + len(first)], wire.received[10 + len(first):]
+            assert sent == b"\x81\x84\0\0\0\0good" + first
+            assert frames.apply_mask(close[6:], close[2:6]) == b"\x03\xe9" and len(close) == 8
+        else:
+            assert received == b"\x81\x04good" + first + b"\x88\x02" + (1014).to_bytes(2, "big")
+            close = wire.received
+            assert frames.apply_mask(close[6:], close[2:6]) == code.to_bytes(2, "big")
+            assert len(close) == 8
+
+
+def unmasked(stream):
+    """The same offence as a backend would commit it."""
+    return {b"\x88\x81mask\0": b"\x88\x01\0", b"\x88\x82\0\0\0\0\x03\xed": b"\x88\x02\x03\xed",
+            b"\x88\x82\0\0\0\0\0\0": b"\x88\x02\0\0", b"\x88\x83\0\0\0\0\x03\xe8\xff": b"\x88\x03\x03\xe8\xff",
+            b"\x01\x80mask\x81\x80mask": b"\x01\0\x81\0"}.get(
+                stream, stream[:1] + bytes([stream[1] & 127]) + stream[2:])
+
+
+def test_a_client_that_pings_without_end_is_closed_with_1008():
+    with attacked(record) as (running, backend):
+        client = frames.open_websocket(running.address)
+        wire = backend.wait_wire(1)
+        client.send(frames.frame(PING, b"p", mask=b"\0\0\0\0") * 500)
+        assert client.read_until(CLOSE).close_code == 1008
+        wait_until(lambda: b"\x88" in wire.received, what="a Close")
+        assert strict_frames(wire.received, masked=True).count(PING) == 50
+        client.close()
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_message_of_endless_fragments_is_closed_with_1009(size):
+    with attacked(record, routes=[route(websocket={"max_message": "64KiB"})]) as (running, backend):
+        client = frames.open_websocket(running.address)
+        wire = backend.wait_wire(1)
+        piece = frames.frame(CONTINUATION, b"x" * size, fin=False, mask=b"\0\0\0\0")
+        client.send(frames.frame(TEXT, b"", fin=False, mask=b"\0\0\0\0"))
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                client.send(piece * 50)
+        assert client.read_until(CLOSE).close_code == 1009
+        wait_until(lambda: getattr(wire, "ended", None), 8)
+        assert strict_frames(wire.received, masked=True).count(CONTINUATION) <= 1024
+        client.close()
