@@ -508,3 +508,292 @@ def test_a_message_of_endless_fragments_is_closed_with_1009(size):
         wait_until(lambda: getattr(wire, "ended", None), 8)
         assert strict_frames(wire.received, masked=True).count(CONTINUATION) <= 1024
         client.close()
+
+
+# Many, slow and large
+
+
+@pytest.mark.parametrize("mode", ["bridge", "tunnel"])
+def test_a_backend_that_floods_a_slow_reader_is_held_back(mode):
+    def flood(wire):
+        answer_upgrade(wire)
+        chunk = frames.frame(BINARY, b"\0" * 60_000) * 20
+        wire.sock.settimeout(1)
+        wire.sent = 0
+        with contextlib.suppress(OSError):
+            while True:
+                wire.sent += wire.sock.send(chunk)
+
+    routes = [route(path="/bystander"), route(websocket={"mode": mode})]
+    with attacked(flood, routes=routes, **quick(write_stall="3s")) as (running, backend):
+        clients = []
+        for _ in range(20):
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.settimeout(5)
+            sock.connect(running.address)
+            clients.append(frames.open_websocket(None, sock=sock))
+        time.sleep(1)
+        assert running.memory_kib() < 40 * 1024
+        assert_idle(running)
+        for client in clients[:10]:
+            client.reset()
+        wait_until(lambda: running.descriptors() < 20, 8, "the stalled ones dropped")
+        for client in clients[10:]:
+            client.close()
+
+
+def test_a_storm_of_resets_is_over_in_two_seconds():
+    with attacked(raw_echo, grows_kib=24 * 1024) as (running, backend):
+        before = running.descriptors()
+        clients = [frames.open_websocket(running.address) for _ in range(800)]
+        heads = [frames.connect(running.address) for _ in range(800)]
+        for sock in heads:
+            sock.send(b"GET / HT")
+        wait_until(lambda: running.descriptors() >= before + 2400)
+        running.process.send_signal(signal.SIGSTOP)
+        for wire in clients + [frames.Wire(sock, True) for sock in heads]:
+            wire.reset()
+        running.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: running.descriptors() <= before, 2, "descriptors given back")
+
+
+def test_running_out_of_descriptors_neither_spins_nor_ends_the_process(tmp_path):
+    """Descriptors are taken away while it runs, so that its own reckoning does not hold."""
+    with attacked(raw_echo) as (running, _):
+        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (40, 40))
+        socks = [frames.connect(running.address) for _ in range(100)]
+        request, _ = frames.upgrade_request()
+        for sock in socks:
+            with contextlib.suppress(OSError):
+                sock.send(request)
+        time.sleep(0.5)
+        used = processor_seconds(running)
+        time.sleep(1)
+        assert processor_seconds(running) - used < 0.1
+        assert len([e for e in running.events if e.get("event") == "accept_failed"]) < 10
+        for sock in socks:
+            frames.Wire(sock, True).reset()
+        time.sleep(0.5)
+        with frames.open_websocket(running.address) as client:
+            client.send_frame(TEXT, b"again")
+            assert client.read_frame().payload == b"again"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_garbage_on_a_tls_listener(seed, tmp_path):
+    chance = random.Random(seed)
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost",
+                    "-days", "2"], check=True, capture_output=True)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with RawBackend(raw_echo) as backend:
+        port = free_port()
+        tls = {"tls": {"certificates": [{"certificate": str(certificate), "key": str(key)}]}}
+        text = configuration(port, [f"127.0.0.1:{backend.port}"], listener=tls,
+                             **quick(tls_handshake="500ms", request_head="500ms", close="300ms"))
+        with run_gateway(text, [port]) as running:
+            sock = context.wrap_socket(frames.connect(running.address), server_hostname="localhost")
+            bystander = frames.open_websocket(None, sock=sock)
+            before = running.descriptors()
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            with contextlib.suppress(ssl.SSLWantReadError):
+                context.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+            hello = outgoing.read()
+            for number in range(150):
+                data = bytearray(hello)
+                for _ in range(chance.randrange(4)):
+                    data[chance.randrange(len(data))] = chance.randrange(256)
+                data = bytes(data[:chance.randrange(len(data) + 1)]) + chance.randbytes(
+                    chance.randrange(200))
+                with contextlib.suppress(OSError):
+                    peer = frames.connect(running.address)
+                    peer.sendall(data)
+                    if number % 3:
+                        frames.Wire(peer, True).reset()
+                    else:
+                        peer.close()
+            # Established, then garbage instead of a record, or a cut without close_notify.
+            for number in range(30):
+                raw = frames.connect(running.address)
+                inner = context.wrap_socket(raw.dup(), server_hostname="localhost")
+                wire = frames.open_websocket(None, sock=inner)
+                wire.send_frame(TEXT, b"half")
+                with contextlib.suppress(OSError):
+                    raw.sendall(chance.randbytes(100))
+                    frames.Wire(raw, True).reset() if number % 2 else raw.shutdown(socket.SHUT_WR)
+                raw.close()
+                inner.close()
+            bystander.send_frame(TEXT, b"still here")
+            assert bystander.read_until(TEXT).payload == b"still here"
+            wait_until(lambda: running.descriptors() <= before, 8, "descriptors given back")
+            assert_idle(running)
+            assert_log_is_json(running)
+            bystander.close()
+
+
+# Closing
+
+
+def test_what_follows_a_close_is_dropped_and_there_is_no_second_one():
+    with attacked(record, **quick(close="500ms")) as (running, backend):
+        client = frames.open_websocket(running.address)
+        wire = backend.wait_wire(1)
+        client.send(frames.frame(CLOSE, b"\x03\xe8", mask=b"mask") * 2
+                    + frames.frame(TEXT, b"after", mask=b"mask") + b"\xff" * 1000)
+        wait_until(lambda: getattr(wire, "ended", None))
+        assert wire.received == frames.frame(CLOSE, b"\x03\xe8", mask=b"mask")
+        client.close()
+
+
+@pytest.mark.parametrize("who", ["client", "backend"])
+def test_silence_after_a_close_is_cut_in_time(who):
+    def closes(wire):
+        answer_upgrade(wire)
+        if who == "backend":
+            wire.send_close(4000)
+        wire.sock.settimeout(10)
+        with contextlib.suppress(OSError):
+            wire.read_to_end()
+
+    with attacked(closes, **quick(close="500ms")) as (running, _):
+        client = frames.open_websocket(running.address)
+        if who == "client":
+            client.send_close(4000)
+        before = time.monotonic()
+        received, _ = client.read_to_end()
+        assert 0.4 < time.monotonic() - before < 1.5
+        strict_frames(received, masked=False)
+        client.close()
+
+
+def test_a_trickle_after_a_close_does_not_hold_the_connection():
+    with attacked(record, **quick(close="500ms")) as (running, _):
+        client = frames.open_websocket(running.address)
+        client.send(b"\xff\xff")
+        before = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - before < 5:
+                client.send(b"x")
+                time.sleep(0.02)
+        assert time.monotonic() - before < 2
+
+
+# The process
+
+
+def test_signals_by_the_hundred_change_nothing():
+    with attacked(raw_echo) as (running, _):
+        for _ in range(300):
+            for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
+                running.process.send_signal(number)
+        time.sleep(0.3)
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_a_drain_in_the_middle_of_everything(second):
+    never = threading.Event()
+
+    def serve(wire):
+        kind = wire.head.split(b" ", 2)[1]
+        if kind == b"/silent":
+            never.wait(8)
+        elif kind == b"/half":
+            answer_upgrade(wire)
+            wire.send(frames.frame(BINARY, b"x" * 1000)[:500])
+            never.wait(8)
+        elif kind == b"/final":
+            wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+            never.wait(8)
+        else:
+            raw_echo(wire)
+
+    routes = [route(websocket={"mode": "tunnel"}, path="/tunnel"), route()]
+    with RawBackend(serve) as backend, gateway([backend.port], routes,
+                                               **quick(drain="1500ms", close="500ms")) as running:
+        plain = [frames.open_websocket(running.address) for _ in range(5)]
+        half = [frames.open_websocket(running.address, path="/half") for _ in range(3)]
+        sends = [frames.open_websocket(running.address) for _ in range(3)]
+        for client in sends:
+            client.send(frames.frame(BINARY, b"x" * 1000, mask=b"mask")[:500])
+        tunnels = [frames.open_websocket(running.address, path="/tunnel") for _ in range(3)]
+        others = []
+        for path in ("/silent", "/final"):
+            sock = frames.connect(running.address)
+            sock.send(frames.upgrade_request(path=path)[0])
+            others.append(sock)
+        others += [frames.connect(running.address) for _ in range(3)]
+        others[-1].send(b"GET / HT")
+        time.sleep(0.3)
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        if second:
+            time.sleep(0.1)
+            running.process.send_signal(signal.SIGTERM)
+        for client in plain:
+            assert client.read_until(CLOSE).close_code == 1001
+        assert running.process.wait(timeout=4) == 0
+        assert time.monotonic() - began < (0.6 if second else 2.5)
+        never.set()
+        # The harness wants a process that it can stop itself.
+        running.process.poll = lambda: None
+        for peer in plain + half + sends + tunnels + others:
+            peer.close()
+
+
+def run_with_streams(text, tmp_path, port, **keywords):
+    path = tmp_path / "bascule.yaml"
+    path.write_text(text)
+    process = subprocess.Popen([PROGRAM, "run", "--config", str(path)], **keywords)
+    def listens():
+        with contextlib.suppress(OSError):
+            frames.connect(("127.0.0.1", port), 1).close()
+            return True
+    wait_until(listens)
+    return process
+
+
+@pytest.mark.parametrize("streams", ["blocked", "closed", "missing", "gone"])
+def test_logs_that_cannot_be_written_hold_nobody_up(streams, tmp_path):
+    with RawBackend(raw_echo) as backend:
+        port = free_port()
+        text = configuration(port, [f"127.0.0.1:{backend.port}"], timeouts={"drain": "1s"})
+        read, write = os.pipe()
+        keywords = {"stdout": write, "stderr": write}
+        if streams == "closed":
+            os.close(read)
+        if streams == "missing":
+            keywords = {"preexec_fn": lambda: [os.close(fd) for fd in (0, 1, 2)]}
+        if streams == "gone":
+            full = os.open("/dev/full", os.O_WRONLY)
+            keywords = {"stdout": full, "stderr": full}
+        process = run_with_streams(text, tmp_path, port, **keywords)
+        try:
+            client = frames.open_websocket(("127.0.0.1", port))
+            busy = frames.connect(("127.0.0.1", port))
+            busy.settimeout(10)
+            line = b"GET /" + b"a" * 500 + b" HTTP/1.1\r\nHost: a.example\r\n\r\n"
+            for _ in range(100):
+                busy.sendall(line * 50)
+                got = 0
+                while got < 50:
+                    got += busy.recv(1 << 20).count(b"HTTP/1.1 426")
+            client.send_frame(TEXT, b"still here")
+            assert client.read_frame().payload == b"still here"
+            ticks = lambda: sum(map(int, pathlib.Path(f"/proc/{process.pid}/stat").read_text()
+                                    .rsplit(")", 1)[1].split()[11:13]))
+            before = ticks()
+            time.sleep(0.5)
+            assert ticks() - before <= 5
+            process.send_signal(signal.SIGTERM)
+            assert client.read_until(CLOSE).close_code == 1001
+            assert process.wait(timeout=5) == 0
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for descriptor in (read, write):
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
