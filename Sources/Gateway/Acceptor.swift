@@ -57,14 +57,14 @@ extension Worker where K: ~Copyable {
     }
     var session: TLSSession?
     if let context = listeners[listener].tls {
-      guard let made = TLSSession(server: context) else { return kernel.close(descriptor) }
+      guard let made = TLSSession(server: context) else { return turnAway(descriptor, peer) }
       session = consume made
     }
     let isTLS = listeners[listener].tls != nil
     let connection = Connection(
       descriptor: descriptor, peer: peer, listener: listener, role: role(listener),
       tls: session, interest: .read)
-    guard let id = connections.insert(connection) else { return kernel.close(descriptor) }
+    guard let id = connections.insert(connection) else { return turnAway(descriptor, peer) }
     clients += 1
     metrics.add(.connectionsAccepted)
     guard kernel.watch(descriptor, .read, token: id.packed) else { return closeNow(id) }
@@ -95,15 +95,25 @@ extension Worker where K: ~Copyable {
     return true
   }
 
+  private mutating func releaseAddress(_ peer: SocketAddress) {
+    guard shared.snapshot.limits.perAddress != nil, case .ip(let address, _) = peer,
+      let count = clientsByAddress[address]
+    else { return }
+    clientsByAddress[address] = count > 1 ? count - 1 : nil
+  }
+
+  /// No memory or no slot for a connection that was accepted.
+  private mutating func turnAway(_ descriptor: Descriptor, _ peer: SocketAddress) {
+    metrics.add(.limitRefusals)
+    releaseAddress(peer)
+    kernel.close(descriptor)
+  }
+
   /// An accepted connection has ended.
   mutating func clientGone(_ peer: SocketAddress) {
     clients -= 1
     metrics.add(.connectionsClosed)
-    if shared.snapshot.limits.perAddress != nil, case .ip(let address, _) = peer,
-      let count = clientsByAddress[address]
-    {
-      clientsByAddress[address] = count > 1 ? count - 1 : nil
-    }
+    releaseAddress(peer)
     if !isAccepting, !isResting { resumeAccepting() }
   }
 
