@@ -64,6 +64,8 @@ struct Exchange: ~Copyable {
   let startedAt: MonotonicTime
   var phase = ExchangePhase.connecting
   var attempt: UpgradeAttempt?
+  /// Counts as a handshake in flight: until the backend's final answer.
+  var isHandshake = true
   /// For the close line.
   var facts: KeptFacts?
 
@@ -188,8 +190,16 @@ extension Worker where K: ~Copyable {
 
   /// Frees the slot. Legs must be detached or lost before.
   mutating func remove(_ exchange: SlotID) {
-    guard let gone = exchanges.remove(exchange) else { return }
-    if gone.attempt != nil { handshakesInFlight -= 1 }
+    guard exchanges.contains(exchange) else { return }
+    endHandshake(exchange)
+    _ = exchanges.remove(exchange)
+  }
+
+  /// The backend has given its final answer, or the exchange ends without one.
+  mutating func endHandshake(_ exchange: SlotID) {
+    guard exchanges[exchange].isHandshake else { return }
+    exchanges[exchange].isHandshake = false
+    handshakesInFlight -= 1
   }
 
   /// Takes a leg off the exchange; its connection goes its own way. What fed it must not stay

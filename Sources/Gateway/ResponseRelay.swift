@@ -14,6 +14,7 @@ extension Worker where K: ~Copyable {
     guard let bytes = ClientResponse.relayed(head, edits: edits),
       let client = exchanges[exchange].client, let backend = exchanges[exchange].backend
     else { return refuse(exchange, .backendAnswerBroken) }
+    endHandshake(exchange)
     metrics.add(.backendRefusals)
     exchanges[exchange].phase = .relayingResponse
     exchanges[exchange].status = UInt16(clamping: head.status)

@@ -122,7 +122,7 @@ extension Worker where K: ~Copyable {
     exchanges[exchange].attempt = nil
     exchanges[exchange].timeout = .none
     exchanges[exchange].deadline = .never
-    handshakesInFlight -= 1
+    endHandshake(exchange)
     metrics.add(.handshakesAccepted)
     accessLog.open(attempt.facts, wall: kernel.wallClock())
     send(client, bytes)
