@@ -797,3 +797,228 @@ def test_logs_that_cannot_be_written_hold_nobody_up(streams, tmp_path):
             for descriptor in (read, write):
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
+
+
+# Limits
+
+
+def test_the_limit_per_address_is_kept_and_given_back():
+    with attacked(raw_echo, limits={"per_address": 10}) as (running, _):
+        for _ in range(3):
+            socks = [frames.connect(running.address) for _ in range(30)]
+            time.sleep(0.2)
+            assert sum(1 for sock in socks if not has_ended(sock)) == 9
+            for sock in socks:
+                frames.Wire(sock, True).reset()
+            time.sleep(0.2)
+
+
+def has_ended(sock):
+    sock.setblocking(False)
+    try:
+        return sock.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def test_handshakes_in_flight_are_limited_and_an_answered_one_is_not_in_flight():
+    never = threading.Event()
+
+    def serve(wire):
+        if b"/silent" in wire.head:
+            never.wait(10)
+        else:
+            wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+            never.wait(10)
+
+    with attacked(serve, limits={"handshakes": 5}) as (running, backend):
+        def ask(path):
+            return frames.ask(running.address, frames.upgrade_request(path=path)[0])
+
+        streams = [ask("/stream") for _ in range(8)]
+        assert [wire.status for wire in streams] == [200] * 8
+        silent = [frames.connect(running.address) for _ in range(5)]
+        for sock in silent:
+            sock.send(frames.upgrade_request(path="/silent")[0])
+        wait_until(lambda: len(backend.wires) == 14, what="handshakes")
+        assert ask("/stream").status == 503
+        for sock in silent:
+            frames.Wire(sock, True).reset()
+        time.sleep(0.2)
+        streams.append(ask("/stream"))
+        assert streams[-1].status == 200
+        for wire in streams:
+            wire.close()
+        never.set()
+
+
+def test_a_client_that_floods_a_stuck_backend_is_held_back():
+    hold = threading.Event()
+
+    def stuck(wire):
+        answer_upgrade(wire)
+        hold.wait(10)
+
+    with attacked(stuck, **quick(write_stall="2s", close="500ms")) as (running, _):
+        client = frames.open_websocket(running.address)
+        client.sock.settimeout(1)
+        message = frames.frame(BINARY, bytes(100_000), mask=b"\0\0\0\0") * 10
+        with pytest.raises(OSError):
+            for _ in range(200):
+                client.send(message)
+        assert running.memory_kib() < 24 * 1024
+        assert_idle(running)
+        client.sock.settimeout(5)
+        assert client.read_to_end()
+        hold.set()
+        client.close()
+
+
+@pytest.mark.parametrize("way", ["close", "reset"])
+@pytest.mark.parametrize("cut", [1, 3, 6, 500])
+def test_a_backend_that_dies_inside_a_frame(way, cut):
+    frame = frames.frame(BINARY, b"x" * 1000)
+
+    def dies(wire):
+        answer_upgrade(wire)
+        wire.send(frame[:cut])
+        time.sleep(0.1)
+        getattr(wire, way)()
+
+    with attacked(dies) as (running, _):
+        with frames.open_websocket(running.address) as client:
+            received, reset = client.read_to_end()
+            if cut <= 3:
+                assert received == b"\x88\x02\x03\xf6" and not reset
+            else:
+                assert reset and frame.startswith(received)
+
+
+def test_the_shortest_keepalive_does_not_hurt_a_slow_but_living_reader():
+    def flood(wire):
+        answer_upgrade(wire)
+        for _ in range(120):
+            wire.send(frames.frame(BINARY, b"\0" * 60_000))
+        wire.send(frames.frame(TEXT, b"done"))
+        raw = wire.read_until(TEXT)
+        wire.send_frame(TEXT, raw.payload)
+        time.sleep(0.2)
+
+    keepalive = {"interval": "20ms", "timeout": "3s", "upstream_interval": "off"}
+    routes = [route(path="/bystander"), route(websocket={"keepalive": keepalive})]
+    with attacked(flood, routes=routes) as (running, _):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(5)
+        sock.connect(running.address)
+        client = frames.open_websocket(None, sock=sock)
+        count = 0
+        while True:
+            got = client.read_frame()
+            if got.opcode == PING:
+                client.send_frame(PONG, got.payload)
+            elif got.opcode == TEXT:
+                break
+            else:
+                count += 1
+                time.sleep(0.03)
+        assert count == 120
+        client.send_frame(TEXT, b"alive")
+        assert client.read_until(TEXT).payload == b"alive"
+        client.close()
+
+
+def test_unix_sockets_on_both_sides_survive_abrupt_ends(tmp_path):
+    front, back = str(tmp_path / "front.sock"), str(tmp_path / "back.sock")
+    with RawBackend(raw_echo, family=socket.AF_UNIX, address=back):
+        text = configuration(0, [f"unix:{back}"], listener={"bind": f"unix:{front}"})
+        with run_gateway(text, [], addresses=[front]) as running:
+            bystander = frames.open_websocket(front)
+            before = running.descriptors()
+            request, _ = frames.upgrade_request()
+            stream = request + frames.frame(TEXT, b"x" * 300, mask=b"mask")
+            for end in range(0, len(stream), 7):
+                sock = frames.connect(front)
+                sock.sendall(stream[:end])
+                sock.close()
+            flood = frames.open_websocket(front)
+            flood.sock.settimeout(0.5)
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    flood.send(frames.frame(BINARY, bytes(60_000), mask=b"mask"))
+            flood.close()
+            wait_until(lambda: running.descriptors() <= before, 8, "descriptors given back")
+            bystander.send_frame(TEXT, b"still here")
+            assert bystander.read_until(TEXT).payload == b"still here"
+            assert_idle(running)
+
+
+def test_a_tunnel_passes_half_closes_and_breaks_what_broke():
+    def serve(wire):
+        answer_upgrade(wire)
+        if b"/half" in wire.head:
+            received, _ = wire.read_to_end()
+            wire.send(b"<" + received + b">")
+        elif b"/reset" in wire.head:
+            wire.send(b"some")
+            time.sleep(0.1)
+            wire.reset()
+        else:
+            raw_echo(wire)
+
+    routes = [route(path="/bystander"), route(websocket={"mode": "tunnel"})]
+    with attacked(serve, routes=routes) as (running, _):
+        with frames.open_websocket(running.address, path="/half") as client:
+            client.send(b"\xff anything " * 50_000)
+            client.sock.shutdown(socket.SHUT_WR)
+            received, reset = client.read_to_end()
+            assert received == b"<" + b"\xff anything " * 50_000 + b">" and not reset
+        with frames.open_websocket(running.address, path="/reset") as client:
+            assert client.read_to_end() == (b"some", True)
+
+
+def hostile_configurations():
+    start = "listeners: [{bind: '127.0.0.1:0'}]\n"
+    yield "alias bomb", "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(12))
+    yield "deep", "listeners: " + "[" * 5000 + "]" * 5000
+    yield "deep block", "".join(" " * i + f"k{i}:\n" for i in range(500))
+    yield "large", start + "#" * (2 << 20)
+    yield "many keys", "".join(f"key{i}: 1\n" for i in range(20_000))
+    yield "self alias", "a: &a [*a]\n"
+    yield "NUL", start + "upstreams: {\"a\\0b\": {endpoints: ['127.0.0.1:1']}}\n"
+    yield "control bytes", "\x00\x01\x02\xff\xfe"
+    yield "not UTF-8", "listeners: \udcff\udcfe"
+    yield "tabs", "listeners:\n\t- bind: x\n"
+    yield "numbers", "workers: 99999999999999999999999999\nlimits: {connections: -1, handshakes: 1e9}\n"
+    yield "durations", start + "timeouts: {connect: 9223372036854775807h, drain: 99999999999999999999s}\n"
+    yield "sizes", start + "limits: {request_head: 18446744073709551615GiB}\n"
+    yield "include itself", "include: [bascule.yaml]\n" + start
+    yield "include a device", "include: [/dev/zero]\n" + start
+    yield "include everything", "include: [/*, /proc/self/*]\n" + start
+    yield "key from a device", ("listeners: [{bind: '127.0.0.1:0', tls: {certificates: "
+                                "[{certificate: /dev/zero, key: /dev/urandom}]}}]\n")
+    yield "many documents", "---\na: 1\n---\nb: 2\n" * 1000
+    yield "merge keys", "a: &a {<<: *a}\n"
+    yield "long name", start + "upstreams: {" + "u" * 100_000 + ": {endpoints: ['x:1']}}\n"
+    yield "long socket", "listeners: [{bind: 'unix:/" + "s" * 500 + "'}]\n"
+    yield "environment", "workers: ${" * 1000 + "}" * 1000
+    yield "empty", ""
+
+
+@pytest.mark.parametrize("name, text", list(hostile_configurations()), ids=lambda value: value[:12])
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_hostile_configuration_is_refused_in_words(command, name, text, tmp_path):
+    path = tmp_path / "bascule.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    result = subprocess.run([PROGRAM, command, "--config", str(path)], capture_output=True,
+                            timeout=10, preexec_fn=limit_memory)
+    output = (result.stdout + result.stderr).decode("utf-8", "replace")
+    assert result.returncode == 78, (result.returncode, output[-2000:])
+    assert "error:" in output and "Fatal" not in output and len(output) < 8_000_000
+
+
+def limit_memory():
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
