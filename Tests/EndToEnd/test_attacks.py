@@ -876,19 +876,6 @@ def test_a_client_that_floods_a_stuck_backend_is_held_back():
         client.close()
 
 
-def test_a_backend_held_back_for_a_client_that_vanished_is_read_again():
-    """Otherwise it can neither see the Close nor answer it, and is cut when time is up."""
-    with attacked(raw_echo) as (running, _):
-        before = running.descriptors()
-        client = frames.open_websocket(running.address)
-        client.sock.settimeout(0.5)
-        with contextlib.suppress(OSError):
-            while True:
-                client.send(frames.frame(BINARY, bytes(60_000), mask=b"mask"))
-        client.reset()
-        wait_until(lambda: running.descriptors() <= before, 2, "descriptors given back")
-
-
 @pytest.mark.parametrize("way", ["close", "reset"])
 @pytest.mark.parametrize("cut", [1, 3, 6, 500])
 def test_a_backend_that_dies_inside_a_frame(way, cut):
@@ -962,7 +949,8 @@ def test_unix_sockets_on_both_sides_survive_abrupt_ends(tmp_path):
                 for _ in range(100):
                     flood.send(frames.frame(BINARY, bytes(60_000), mask=b"mask"))
             flood.close()
-            wait_until(lambda: running.descriptors() <= before, 8, "descriptors given back")
+            # The backend was held back for the client: it must be read again to answer its Close.
+            wait_until(lambda: running.descriptors() <= before, 2, "descriptors given back")
             bystander.send_frame(TEXT, b"still here")
             assert bystander.read_until(TEXT).payload == b"still here"
             assert_idle(running)
