@@ -116,7 +116,7 @@ extension Driver {
     ends[id].phase = .open
     if let pair = ends[id].pair {
       pairs[pair].isOpen = true
-      if pairs[pair].isSlow { rest(id, .seconds(60)) }
+      if pairs[pair].isSlow { rest(id, .seconds(15)) }
     }
     return consumed
   }
@@ -145,7 +145,7 @@ extension Driver {
     ends[id].speaker = speaker(pair, .backend)
     ends[id].phase = .open
     pairs[pair].ends[Side.backend.rawValue] = id
-    if pairs[pair].isSlow { rest(id, .seconds(60)) }
+    if pairs[pair].isSlow { rest(id, .seconds(15)) }
     return consumed
   }
 }

@@ -73,9 +73,9 @@ enum Payload {
     return hash
   }
 
-  /// What a message says of itself, for reports.
-  static func describe(_ message: [UInt8]) -> String {
-    guard message.count >= stampCount else { return "\(message.count) bytes" }
+  /// What a message says of itself, for reports; in text a bit of every byte is missing.
+  static func describe(_ message: [UInt8], isText: Bool) -> String {
+    guard !isText, message.count >= stampCount else { return "\(message.count) bytes" }
     let sender = word(message.span, at: 8)
     let number = word(message.span, at: 16)
     let side = sender & 1 == 0 ? "client" : "backend"

@@ -10,7 +10,7 @@ import Wire
 extension Driver {
   mutating func read(_ id: SlotID) {
     input.reset()
-    // Small reads now and then, and rests, so that the gateway has to wait for its readers.
+    // Small reads now and then, and pauses, so that the gateway has to wait for its readers.
     let limit = random.chance(10) ? random.logUniform(bits: 17) : input.capacity
     switch kernel.receive(ends[id].descriptor, into: input, limit: limit) {
     case .bytes: break
@@ -34,7 +34,7 @@ extension Driver {
     } else if let other = pairs[pair].ends[ends[id].side.other.rawValue], ends.contains(other),
       !ends[other].speaker.isFinished
     {
-      rest(id, .seconds(60))
+      rest(id, .seconds(15))
     }
   }
 
@@ -85,9 +85,10 @@ extension Driver {
     let sender = ends[id].side.other
     let identity = Identity(pair: pair, side: sender, number: flow(pair, sender).delivered)
     let message = ends[id].assembler.message
-    guard let hash = Payload.check(message.span, isText: opcode == .text, identity) else {
-      return fail(
-        id, "instead of message \(identity.number): \(opcode), \(Payload.describe(message))")
+    let isText = opcode == .text
+    guard let hash = Payload.check(message.span, isText: isText, identity) else {
+      let what = Payload.describe(message, isText: isText)
+      return fail(id, "instead of message \(identity.number): \(opcode), \(what)")
     }
     arrived(Item(opcode: opcode, count: message.count, hash: hash), id)
     if ends.contains(id) { closeIfDone(id) }
@@ -132,7 +133,7 @@ extension Driver {
     let tag = gatewayTag ?? Array(payload.prefix(4))
     gatewayTag = tag
     guard payload.count == 8, payload.starts(with: tag), number == ends[id].gatewayPings + 1 else {
-      return fail(id, "a Ping that nobody sent: \(payload)")
+      return fail(id, "a Ping that nobody sent: \(payload.prefix(8)) of \(payload.count)")
     }
     ends[id].gatewayPings = number
     tally.gatewayPings += 1
