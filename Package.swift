@@ -39,6 +39,9 @@ let package = Package(
     .executableTarget(
       name: "bascule-load", dependencies: ["Bytes", "Kernel", "TLS"],
       path: "Tests/Benchmarks/Load", swiftSettings: strict),
+    .executableTarget(
+      name: "bascule-integrity", dependencies: ["Bytes", "Kernel", "TLS", "Wire", "Support"],
+      path: "Tests/Integrity", exclude: ["README.md", "run.py"], swiftSettings: strict),
 
     .target(
       name: "Support", dependencies: ["Bytes", "Kernel"], path: "Tests/Support",

@@ -61,9 +61,8 @@ struct Direction: ~Copyable {
   /// From the source's Close frame, for the log.
   var closeCode: UInt16?
   var closeReason: [UInt8] = []
-  /// The client's Pings, bounded (1008 beyond); replenished by the time that passes.
-  var pingAllowance: Int64 = 0
-  var pingAllowanceAt = MonotonicTime(nanoseconds: 0)
+  /// The client's Pings, bounded (1008 beyond).
+  var pings = PingAllowance()
 }
 
 struct Bridge: ~Copyable {

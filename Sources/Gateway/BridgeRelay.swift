@@ -169,22 +169,8 @@ extension Worker where K: ~Copyable {
   private mutating func allowsPing(_ exchange: SlotID, from leg: Leg) -> Bool {
     guard leg == .client else { return true }
     let limits = shared.snapshot.limits
-    return exchanges[exchange].bridge.from[leg.index].takePing(
-      now, burst: Int64(limits.pingBurst), perSecond: Int64(limits.pingRate))
-  }
-}
-
-extension Direction {
-  /// Takes one Ping out of the allowance (a token bucket in nanoseconds of credit).
-  mutating func takePing(_ now: MonotonicTime, burst: Int64, perSecond: Int64) -> Bool {
-    let cost = 1_000_000_000 / max(perSecond, 1)
-    let full = cost * max(burst, 1)
-    let passed = (now - pingAllowanceAt).nanoseconds
-    pingAllowance = min(full, pingAllowance + min(passed, full))
-    pingAllowanceAt = now
-    guard pingAllowance >= cost else { return false }
-    pingAllowance -= cost
-    return true
+    return exchanges[exchange].bridge.from[leg.index].pings.take(
+      now, burst: limits.pingBurst, perSecond: limits.pingRate)
   }
 }
 

@@ -4,6 +4,7 @@
 
 import TLS
 import Kernel
+import Configuration
 import Bytes
 import Telemetry
 import Wire
@@ -141,10 +142,19 @@ extension Worker where K: ~Copyable {
     scheduleKeepAlive(exchange)
   }
 
+  mutating func exchangeReadingPaused(_ exchange: SlotID, _ id: SlotID) {
+    guard exchanges.contains(exchange), case .bridge = exchanges[exchange].phase else { return }
+    let leg = exchanges[exchange].leg(of: id)
+    let limits = shared.snapshot.limits
+    exchanges[exchange].bridge.from[leg.index].pings.readingPaused(
+      now, burst: limits.pingBurst, perSecond: limits.pingRate)
+  }
+
   mutating func exchangeReadingResumed(_ exchange: SlotID, _ id: SlotID) {
     guard exchanges.contains(exchange), case .bridge = exchanges[exchange].phase else { return }
     let leg = exchanges[exchange].leg(of: id)
     exchanges[exchange].bridge.keepAlive[leg.index].readingResumed(now)
+    exchanges[exchange].bridge.from[leg.index].pings.readingResumed(now)
     scheduleKeepAlive(exchange)
   }
 

@@ -15,6 +15,7 @@ extension Worker where K: ~Copyable {
     connections[source].pauses.insert(.backpressure)
     metrics.add(.pauses, 1)
     updateInterest(source)
+    if let exchange = connections[source].exchange { exchangeReadingPaused(exchange, source) }
   }
 
   mutating func resumeSourceIfDrained(_ id: SlotID) {
