@@ -40,7 +40,8 @@ extension Worker where K: ~Copyable {
           setTimeout(id, .requestHead, after: shared.timeouts.requestHead)
         }
         return
-      case .violation(let violation): return refuseMalformed(id, violation)
+      case .violation(let violation):
+        return refuseUnread(id, .of(violation), detail: violation.word)
       case .head(let head):
         headComplete(id)
         connections[id].role = .front(RequestParser(limits: shared.requestLimits))
@@ -163,35 +164,29 @@ extension Worker where K: ~Copyable {
 
   // MARK: Answering
 
+  mutating func headTimedOut(_ id: SlotID) {
+    // A connection on which nothing was ever sent (browsers open some ahead) ends without a word.
+    if connections[id].input.isEmpty { return finish(id, lingering: false) }
+    refuseUnread(id, .headTooSlow)
+  }
+
   /// A request that cannot be read is answered and the connection ends: where the next request
   /// would begin is anybody's guess.
-  private mutating func refuseMalformed(_ id: SlotID, _ violation: HTTPViolation) {
-    let fault = Fault.of(violation)
+  private mutating func refuseUnread(
+    _ id: SlotID, _ fault: Fault, detail: StaticString? = nil
+  ) {
     let isTLS = connections[id].tls != nil
     metrics.add(fault.counter)
-    sendClosing(id, fault)
+    if let response = LocalResponse.fault(fault, closes: true) { send(id, response.bytes()) }
     let facts = ConnectionFacts(
       id: [], client: connections[id].peer.description,
       proto: isTLS ? "https/1.1" : "http/1.1", host: [], path: [])
     accessLog.http(
       facts, method: [],
       ResponseFacts(
-        status: fault.status, duration: .zero, fault: fault.word, detail: violation.word),
+        status: fault.status, duration: .zero, fault: fault.word, detail: detail),
       wall: kernel.wallClock())
     finish(id, lingering: true)
-  }
-
-  mutating func headTimedOut(_ id: SlotID) {
-    // A connection on which nothing was ever sent (browsers open some ahead) ends without a word.
-    if connections[id].input.isEmpty { return finish(id, lingering: false) }
-    metrics.add(Fault.headTooSlow.counter)
-    sendClosing(id, .headTooSlow)
-    finish(id, lingering: true)
-  }
-
-  private mutating func sendClosing(_ id: SlotID, _ fault: Fault) {
-    guard let response = LocalResponse.fault(fault, closes: true) else { return }
-    send(id, response.bytes())
   }
 
   /// Answers a request with the status of `fault`, and keeps the connection where that is safe.

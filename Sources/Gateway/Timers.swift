@@ -13,7 +13,7 @@ enum TimerOwner: Sendable, Equatable {
 }
 
 struct Timers: ~Copyable {
-  private struct Entry {
+  struct Entry {
     var owner: TimerOwner
     var deadline: MonotonicTime
   }
@@ -46,12 +46,12 @@ struct Timers: ~Copyable {
     count += 1
   }
 
-  /// The next owner whose deadline has passed; nil when there is none.
-  mutating func next(now: MonotonicTime) -> TimerOwner? {
+  /// The next entry whose deadline has passed; nil when there is none.
+  mutating func next(now: MonotonicTime) -> Entry? {
     advance(to: now.nanoseconds / Self.tickNanoseconds, now: now)
     guard let entry = due.popLast() else { return nil }
     count -= 1
-    return entry.owner
+    return entry
   }
 
   private mutating func advance(to tick: Int64, now: MonotonicTime) {

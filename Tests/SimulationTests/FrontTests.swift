@@ -95,6 +95,7 @@ struct FrontTests {
     #expect(client.status == 408)
     #expect(client.peer.hasEnded)
     #expect(rig.count(.requestsTooSlow) == 1)
+    #expect(rig.accessLines.contains("head_too_slow"))
     finish(rig, [client])
   }
 
