@@ -124,7 +124,7 @@ extension Worker where K: ~Copyable {
   /// A leg's socket has ended by itself, and is closed.
   mutating func legLost(_ exchange: SlotID, _ id: SlotID, _ loss: ConnectionLoss) {
     let leg = exchanges[exchange].leg(of: id)
-    exchanges[exchange].setConnection(leg, nil)
+    detach(exchange, leg)
     switch exchanges[exchange].phase {
     case .connecting where leg == .backend: connectFailed(exchange, loss)
     case .awaitingAnswer where leg == .backend: answerLost(exchange, loss)
