@@ -1,0 +1,70 @@
+"""Peers that mean harm. After each attack the gateway is the same process, a WebSocket that was open
+before still echoes, descriptors and memory are back where they were, and the CPU is idle."""
+
+import contextlib
+import json
+import os
+import pathlib
+import time
+
+import frames
+from frames import TEXT
+from harness import RawBackend, gateway, raw_echo, wait_until
+
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def processor_seconds(running):
+    fields = pathlib.Path(f"/proc/{running.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+
+
+def wakeups(running):
+    """How often any thread of the process has gone to sleep."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{running.process.pid}/task").iterdir():
+        for line in (task / "status").read_text().splitlines():
+            if line.startswith("voluntary_ctxt_switches"):
+                total += int(line.split()[1])
+    return total
+
+
+def assert_idle(running, seconds=0.5):
+    """Neither computing nor waking up without need."""
+    used, woken = processor_seconds(running), wakeups(running)
+    time.sleep(seconds)
+    assert processor_seconds(running) - used <= 0.1 * seconds + 0.02
+    assert wakeups(running) - woken <= 40 * seconds
+
+
+def assert_log_is_json(running):
+    for line in list(running.lines):
+        event = json.loads(line)
+        assert isinstance(event, dict)
+
+
+@contextlib.contextmanager
+def attacked(serve=raw_echo, grows_kib=8 * 1024, **keywords):
+    """A gateway with a bystander; yields (gateway, backend) and then asserts that all is well."""
+    def bystander_first(wire):
+        (raw_echo if b"/bystander" in wire.head.split(b"\r\n")[0] else serve)(wire)
+
+    with RawBackend(bystander_first) as backend, gateway([backend.port], **keywords) as running:
+        bystander = frames.open_websocket(running.address, path="/bystander")
+        # Both log threads are at work: what they have opened belongs to the baseline.
+        running.wait_event(event="open")
+        wait_until(lambda: running.log_contains("listening"))
+        descriptors, memory = running.descriptors(), running.memory_kib()
+        yield running, backend
+        bystander.send_frame(TEXT, b"still here")
+        assert bystander.read_until(TEXT).payload == b"still here"
+        wait_until(lambda: running.descriptors() <= descriptors, 8, "descriptors given back")
+        assert_idle(running)
+        assert running.memory_kib() - memory < grows_kib
+        assert_log_is_json(running)
+        bystander.close()
+
+
+def quick(**timeouts):
+    """Short timeouts, so that tests need not wait."""
+    return {"timeouts": {"drain": "2s", **timeouts}}
