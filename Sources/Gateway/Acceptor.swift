@@ -51,7 +51,7 @@ extension Worker where K: ~Copyable {
   }
 
   private mutating func admit(_ descriptor: Descriptor, _ peer: SocketAddress, listener: Int) {
-    guard takesAddress(peer) else {
+    guard hasRoom(for: peer) else {
       metrics.add(.limitRefusals)
       return kernel.close(descriptor)
     }
@@ -66,6 +66,7 @@ extension Worker where K: ~Copyable {
       tls: session, interest: .read)
     guard let id = connections.insert(connection) else { return kernel.close(descriptor) }
     clients += 1
+    countAddress(of: peer)
     metrics.add(.connectionsAccepted)
     guard kernel.watch(descriptor, .read, token: id.packed) else { return closeNow(id) }
     if isTLS {
@@ -84,15 +85,17 @@ extension Worker where K: ~Copyable {
 
   // MARK: Limits
 
-  private mutating func takesAddress(_ peer: SocketAddress) -> Bool {
+  private func hasRoom(for peer: SocketAddress) -> Bool {
     guard let limit = shared.snapshot.limits.perAddress, case .ip(let address, _) = peer else {
       return true
     }
-    let count = clientsByAddress[address, default: 0]
     // Each worker sees its share of an address's connections.
-    guard count < max(1, limit / shared.workerCount) else { return false }
-    clientsByAddress[address] = count + 1
-    return true
+    return clientsByAddress[address, default: 0] < max(1, limit / shared.workerCount)
+  }
+
+  private mutating func countAddress(of peer: SocketAddress) {
+    guard shared.snapshot.limits.perAddress != nil, case .ip(let address, _) = peer else { return }
+    clientsByAddress[address, default: 0] += 1
   }
 
   /// An accepted connection has ended.

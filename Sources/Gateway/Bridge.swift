@@ -56,6 +56,8 @@ struct Direction: ~Copyable {
   var closeSent = false
   /// The source broke the protocol or is being cut: what it sends is dropped unread.
   var isDeaf = false
+  /// A Ping of the source has gone on to the sink.
+  var hasPinged = false
   /// From the source's Close frame, for the log.
   var closeCode: UInt16?
   var closeReason: [UInt8] = []
@@ -72,6 +74,12 @@ struct Bridge: ~Copyable {
   var fault: Fault?
   /// Draining: Closes wait for a frame's end instead of cutting it.
   var isDraining = false
+
+  /// Whether `leg` may still answer a Ping, also after its Close (RFC 6455 5.5.1 forbids only data).
+  /// Pongs are not counted off: some answer nothing, some answers nobody asked for.
+  func mayOwePongs(_ leg: Leg) -> Bool {
+    from[leg.other.index].hasPinged || keepAlive[leg.index].pingsSent > 0
+  }
 
   /// Before the upgrade has been answered nothing is scanned; the values do not matter.
   static func idle(now: MonotonicTime) -> Bridge {

@@ -57,6 +57,7 @@ extension Worker where K: ~Copyable {
         return protocolViolation(exchange, by: leg, violation)
       case .control(let frame):
         position = frame.end
+        if frame.opcode == .ping { exchanges[exchange].bridge.from[leg.index].hasPinged = true }
         if swallows(exchange, from: leg, frame, in: bytes) {
           forward(exchange, from: leg, bytes.extracting(unsent..<frame.start))
           unsent = frame.end

@@ -13,20 +13,23 @@ extension Worker where K: ~Copyable {
 
   mutating func readReady(_ id: SlotID) {
     if connections[id].isDone { return connectionLost(id, .endOfStream) }
-    let inbound = self.inbound
-    inbound.reset(headroom: Self.headroom)
-    let descriptor = connections[id].descriptor
-    switch kernel.receive(descriptor, into: inbound, limit: readLimit(id)) {
+    switch receive(id) {
     case .wouldBlock: return
     case .endOfStream: endOfStream(id)
     case .failed(let errno): connectionLost(id, .failed(errno))
-    case .bytes:
-      if connections[id].tls == nil {
-        deliver(id, inbound)
-      } else {
-        decrypt(id, inbound)
-      }
+    case .bytes: useReceived(id)
     }
+  }
+
+  /// One read into `inbound`.
+  private mutating func receive(_ id: SlotID) -> IOOutcome {
+    let inbound = self.inbound
+    inbound.reset(headroom: Self.headroom)
+    return kernel.receive(connections[id].descriptor, into: inbound, limit: readLimit(id))
+  }
+
+  private mutating func useReceived(_ id: SlotID) {
+    if connections[id].tls == nil { deliver(id, inbound) } else { decrypt(id, inbound) }
   }
 
   /// The peer has sent its last byte. It may still read, so an ending connection keeps its output.
@@ -269,14 +272,27 @@ extension Worker where K: ~Copyable {
     guard connections.contains(id) else { return }
     let exchange = connections[id].exchange
     if exchange == nil { noteLoss(id, loss) }
-    closeNow(id)
+    // The system would keep and resend for minutes what a stalled peer has not taken.
+    if loss == .writeStalled { abortNow(id) } else { closeNow(id) }
     if let exchange, exchanges.contains(exchange) { legLost(exchange, id, loss) }
   }
 
   mutating func reapCasualties() {
     while let id = casualties.popLast() {
+      readLastWords(id)
       guard connections.contains(id), let errno = connections[id].failure else { continue }
       connectionLost(id, .failed(errno))
+    }
+  }
+
+  /// What a peer sent before it hung up (a last message, its Close, an early answer) is still there
+  /// when a send to it fails, and would be lost with the socket.
+  private mutating func readLastWords(_ id: SlotID) {
+    for _ in 0..<Self.lastReadsMax {
+      guard connections.contains(id), connections[id].pauses.isEmpty, !connections[id].isDone,
+        connections[id].exchange != nil, case .bytes = receive(id)
+      else { return }
+      useReceived(id)
     }
   }
 

@@ -12,6 +12,8 @@ extension Worker where K: ~Copyable {
   /// Dials the next endpoint of the exchange's upstream; 503 when all have been tried.
   mutating func dial(_ exchange: SlotID) {
     guard let attempt = exchanges[exchange].attempt else { return }
+    // The last sweep of a drain must not open anything.
+    if isStopped { return refuse(exchange, .refusingWork) }
     let upstream = shared.upstreams[shared.routes[exchanges[exchange].route].upstream]
     while attempt.endpointsTried < upstream.addresses.count {
       let endpoint = pickEndpoint(exchanges[exchange].route)

@@ -43,10 +43,10 @@ extension Worker where K: ~Copyable {
     if connections.count == 0 {
       isStopped = true
     } else if now >= deadline {
+      isStopped = true
       for index in 0..<connections.indexLimit {
         if let id = connections.id(at: index) { connectionLost(id, .timedOut) }
       }
-      isStopped = true
     }
   }
 }

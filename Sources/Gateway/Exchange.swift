@@ -123,7 +123,7 @@ extension Worker where K: ~Copyable {
   /// A leg's socket has ended by itself, and is closed.
   mutating func legLost(_ exchange: SlotID, _ id: SlotID, _ loss: ConnectionLoss) {
     let leg = exchanges[exchange].leg(of: id)
-    exchanges[exchange].setConnection(leg, nil)
+    detach(exchange, leg)
     switch exchanges[exchange].phase {
     case .connecting where leg == .backend: connectFailed(exchange, loss)
     case .awaitingAnswer where leg == .backend: answerLost(exchange, loss)
@@ -199,7 +199,10 @@ extension Worker where K: ~Copyable {
   /// Frees the slot. Legs must be detached or lost before.
   mutating func remove(_ exchange: SlotID) {
     guard let gone = exchanges.remove(exchange) else { return }
-    if gone.attempt != nil { handshakesInFlight -= 1 }
+    switch gone.phase {
+    case .connecting, .awaitingAnswer: handshakesInFlight -= 1
+    case .relayingResponse, .bridge, .tunnel: break
+    }
   }
 
   /// Takes a leg off the exchange; its connection goes its own way. What fed it must not stay

@@ -40,7 +40,8 @@ extension Worker where K: ~Copyable {
           setTimeout(id, .requestHead, after: shared.timeouts.requestHead)
         }
         return
-      case .violation(let violation): return refuseMalformed(id, violation)
+      case .violation(let violation):
+        return refuseUnread(id, .of(violation), detail: violation.word)
       case .head(let head):
         headComplete(id)
         connections[id].role = .front(RequestParser(limits: shared.requestLimits))
@@ -163,35 +164,29 @@ extension Worker where K: ~Copyable {
 
   // MARK: Answering
 
+  mutating func headTimedOut(_ id: SlotID) {
+    // A connection on which nothing was ever sent (browsers open some ahead) ends without a word.
+    if connections[id].input.isEmpty { return finish(id, lingering: false) }
+    refuseUnread(id, .headTooSlow)
+  }
+
   /// A request that cannot be read is answered and the connection ends: where the next request
   /// would begin is anybody's guess.
-  private mutating func refuseMalformed(_ id: SlotID, _ violation: HTTPViolation) {
-    let fault = Fault.of(violation)
+  private mutating func refuseUnread(
+    _ id: SlotID, _ fault: Fault, detail: StaticString? = nil
+  ) {
     let isTLS = connections[id].tls != nil
     metrics.add(fault.counter)
-    sendClosing(id, fault)
+    if let response = LocalResponse.fault(fault, closes: true) { send(id, response.bytes()) }
     let facts = ConnectionFacts(
       id: [], client: connections[id].peer.description,
       proto: isTLS ? "https/1.1" : "http/1.1", host: [], path: [])
     accessLog.http(
       facts, method: [],
       ResponseFacts(
-        status: fault.status, duration: .zero, fault: fault.word, detail: violation.word),
+        status: fault.status, duration: .zero, fault: fault.word, detail: detail),
       wall: kernel.wallClock())
     finish(id, lingering: true)
-  }
-
-  mutating func headTimedOut(_ id: SlotID) {
-    // A connection on which nothing was ever sent (browsers open some ahead) ends without a word.
-    if connections[id].input.isEmpty { return finish(id, lingering: false) }
-    metrics.add(Fault.headTooSlow.counter)
-    sendClosing(id, .headTooSlow)
-    finish(id, lingering: true)
-  }
-
-  private mutating func sendClosing(_ id: SlotID, _ fault: Fault) {
-    guard let response = LocalResponse.fault(fault, closes: true) else { return }
-    send(id, response.bytes())
   }
 
   /// Answers a request with the status of `fault`, and keeps the connection where that is safe.
@@ -203,9 +198,8 @@ extension Worker where K: ~Copyable {
     metrics.add(fault.counter)
     let keeps = keepsConnection(request.head) && !fault.closesConnection && !closes
     if let response = special ?? LocalResponse.fault(fault, closes: !keeps) {
-      send(id, response.bytes(withoutBody: request.head.isHEAD))
+      answer(id, response, to: request, fault: fault.word, detail: detail)
     }
-    log(request, status: fault.status, fault: fault.word, detail: detail)
     answered(id, keeps: keeps)
   }
 
@@ -217,8 +211,7 @@ extension Worker where K: ~Copyable {
     let keeps = keepsConnection(request.head)
     let response = LocalResponse.demoPage(
       httpPort: demo.http, httpsPort: demo.https, closes: !keeps)
-    send(id, response.bytes(withoutBody: request.head.isHEAD))
-    log(request, status: 200, fault: nil, detail: nil)
+    answer(id, response, to: request, fault: nil, detail: nil)
     answered(id, keeps: keeps)
     return true
   }
@@ -228,13 +221,18 @@ extension Worker where K: ~Copyable {
       && !head.hasToken("close", in: .connection)
   }
 
-  private mutating func log(
-    _ request: AnsweredRequest, status: UInt16?, fault: StaticString?, detail: StaticString?
+  /// Sends an answer of ours and writes its line.
+  private mutating func answer(
+    _ id: SlotID, _ response: LocalResponse, to request: AnsweredRequest, fault: StaticString?,
+    detail: StaticString?
   ) {
+    let isHEAD = request.head.isHEAD
+    send(id, response.bytes(withoutBody: isHEAD))
     accessLog.http(
       request.facts, method: request.head.methodBytes,
       ResponseFacts(
-        status: status, duration: now - request.startedAt, fault: fault, detail: detail),
+        status: response.status, duration: now - request.startedAt, fault: fault, detail: detail,
+        bytes: isHEAD ? 0 : response.bodyCount),
       wall: kernel.wallClock())
   }
 

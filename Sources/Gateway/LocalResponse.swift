@@ -59,6 +59,8 @@ struct LocalResponse {
     return response
   }
 
+  var bodyCount: UInt64 { UInt64(body.count) }
+
   /// The bytes on the wire. For HEAD pass `withoutBody`: the head stays the same.
   func bytes(withoutBody: Bool = false) -> [UInt8] {
     var head = HeadWriter()

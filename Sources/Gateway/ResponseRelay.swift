@@ -16,6 +16,7 @@ extension Worker where K: ~Copyable {
     else { return refuse(exchange, .backendAnswerBroken) }
     metrics.add(.backendRefusals)
     exchanges[exchange].phase = .relayingResponse
+    handshakesInFlight -= 1
     exchanges[exchange].status = UInt16(clamping: head.status)
     exchanges[exchange].body = BodyFraming(head.bodyFraming)
     setTimeout(

@@ -13,7 +13,7 @@ enum TimerOwner: Sendable, Equatable {
 }
 
 struct Timers: ~Copyable {
-  private struct Entry {
+  struct Entry {
     var owner: TimerOwner
     var deadline: MonotonicTime
   }
@@ -46,12 +46,12 @@ struct Timers: ~Copyable {
     count += 1
   }
 
-  /// The next owner whose deadline has passed; nil when there is none.
-  mutating func next(now: MonotonicTime) -> TimerOwner? {
+  /// The next entry whose deadline has passed; nil when there is none.
+  mutating func next(now: MonotonicTime) -> Entry? {
     advance(to: now.nanoseconds / Self.tickNanoseconds, now: now)
     guard let entry = due.popLast() else { return nil }
     count -= 1
-    return entry.owner
+    return entry
   }
 
   private mutating func advance(to tick: Int64, now: MonotonicTime) {
@@ -84,13 +84,16 @@ struct Timers: ~Copyable {
   func sleep(now: MonotonicTime) -> TimeSpan? {
     guard count > 0 else { return nil }
     if !due.isEmpty { return .zero }
-    for step in 1...Int64(Self.bucketCount) {
+    var step: Int64 = 1
+    while step <= Int64(Self.bucketCount) {
       let bucket = Int((lastTick + step) % Int64(Self.bucketCount))
-      if bucket % 64 == 0, occupied[bucket / 64] == 0, step + 63 <= Int64(Self.bucketCount) {
-        continue
-      }
-      if occupied[bucket / 64] & 1 << UInt64(bucket % 64) != 0 {
-        let at = MonotonicTime(nanoseconds: (lastTick + step) * Self.tickNanoseconds)
+      // The bits from this bucket on; a word without any is passed in one step.
+      let word = occupied[bucket / 64] >> UInt64(bucket % 64)
+      if word == 0 {
+        step += Int64(64 - bucket % 64)
+      } else {
+        let tick = lastTick + step + Int64(word.trailingZeroBitCount)
+        let at = MonotonicTime(nanoseconds: tick * Self.tickNanoseconds)
         return max(at - now, .zero)
       }
     }

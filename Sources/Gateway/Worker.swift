@@ -17,6 +17,8 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   /// Unsent bytes at which a direction's source is no longer read, and at which it is again.
   static var outputHighMark: Int { 64 * 1024 }
   static var outputLowMark: Int { 16 * 1024 }
+  /// Reads from a peer that takes nothing more.
+  static var lastReadsMax: Int { 64 }
   static var eventsPerTurn: Int { 512 }
   static var acceptsPerTurn: Int { 16 }
 
@@ -104,7 +106,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     let id = SlotID(packed: event.token)
     guard connections.contains(id) else { return }
     if event.writable { writeReady(id) }
-    if connections.contains(id), event.readable || event.broken {
+    if connections.contains(id), connections[id].failure == nil, event.readable || event.broken {
       if connections[id].pauses.isEmpty {
         readReady(id)
       } else {

@@ -25,10 +25,14 @@ extension Worker where K: ~Copyable {
     if loss == .writeStalled { metrics.add(.writeStalls) }
     guard case .tls(let failure) = loss, connections[id].listener != nil else { return }
     metrics.add(.tlsFailures)
+    logTLSFailure(id, failure.reason)
+  }
+
+  mutating func logTLSFailure(_ id: SlotID, _ reason: String) {
     let client = connections[id].peer.description
     errorLog.write(.tlsFailed, now: now, wall: kernel.wallClock()) { line in
       line.field("client", client)
-      line.field("reason", failure.reason)
+      line.field("reason", reason)
     }
   }
 }

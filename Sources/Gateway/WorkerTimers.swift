@@ -43,10 +43,15 @@ extension Worker where K: ~Copyable {
   // MARK: Firing
 
   mutating func fireTimers() {
-    while let owner = timers.next(now: now) {
-      switch owner {
-      case .connection(let id): if connections.contains(id) { fire(connection: id) }
-      case .exchange(let id): if exchanges.contains(id) { fire(exchange: id) }
+    while let entry = timers.next(now: now) {
+      switch entry.owner {
+      // An entry that a nearer one has replaced ends here; put back, they would add up.
+      case .connection(let id):
+        if connections.contains(id), connections[id].armedAt == entry.deadline {
+          fire(connection: id)
+        }
+      case .exchange(let id):
+        if exchanges.contains(id), exchanges[id].armedAt == entry.deadline { fire(exchange: id) }
       case .acceptPause: resumeAccepting()
       case .drain: break
       }
@@ -68,6 +73,7 @@ extension Worker where K: ~Copyable {
     case .none: break
     case .tlsHandshake:
       metrics.add(.tlsHandshakeTimeouts)
+      logTLSFailure(id, "handshake timed out")
       closeNow(id)
     case .requestHead: headTimedOut(id)
     case .keepAliveIdle: finish(id, lingering: false)

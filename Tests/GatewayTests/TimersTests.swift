@@ -17,11 +17,11 @@ struct TimersTests {
   func fires(after span: Int64) {
     var timers = Timers(now: at(0))
     timers.add(.drain, at: at(span))
-    let early = timers.next(now: at(max(span - 1, 0)))
+    let early = timers.next(now: at(max(span - 1, 0)))?.owner
     #expect(span == 0 || early == nil)
-    let fired = timers.next(now: at(span + 10)) ?? early
+    let fired = timers.next(now: at(span + 10))?.owner ?? early
     #expect(fired == .drain)
-    let again = timers.next(now: at(span + 20_000))
+    let again = timers.next(now: at(span + 20_000))?.owner
     #expect(again == nil)
     let count = timers.count
     #expect(count == 0)
@@ -38,7 +38,7 @@ struct TimersTests {
     var fired: TimerOwner?
     while fired == nil, turns < 100, let sleep = timers.sleep(now: now) {
       now = now + sleep
-      fired = timers.next(now: now)
+      fired = timers.next(now: now)?.owner
       turns += 1
     }
     #expect(fired == .acceptPause)

@@ -316,6 +316,10 @@ struct BridgeEndTests {
     ends.backend.sendClose(1001)
     ends.backend.peer.finish()
     rig.settle()
+    // The FIN of the gateway is answered with the client's own.
+    #expect(ends.client.peer.hasEnded)
+    ends.client.peer.finish()
+    rig.settle()
     rig.expectClean()
     let isStopped = rig.isStopped
     #expect(isStopped)
@@ -343,6 +347,10 @@ struct BridgeEndTests {
     ends.client.sendClose(1001)
     ends.backend.sendClose(1001)
     ends.backend.peer.finish()
+    rig.settle()
+    // The FIN of the gateway is answered with the client's own.
+    #expect(ends.client.peer.hasEnded)
+    ends.client.peer.finish()
     rig.settle()
     rig.expectClean()
   }
