@@ -40,6 +40,14 @@ static inline int linux_epoll_wait(int epoll, struct epoll_event *events, int li
   return (int)syscall(SYS_epoll_pwait, epoll, events, limit, milliseconds, NULL, 0);
 }
 
+// ioctl is variadic. -1 where the socket cannot tell.
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+static inline int linux_unacknowledged(int socket) {
+  int count = 0;
+  return ioctl(socket, SIOCOUTQ, &count) == 0 ? count : -1;
+}
+
 // Variadic in C.
 static inline int linux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name); }
 

@@ -107,7 +107,9 @@ extension Worker where K: ~Copyable {
     {
       clientsByAddress[address] = count > 1 ? count - 1 : nil
     }
-    if !isAccepting, !isResting { resumeAccepting() }
+    // Some places at once, so that a full table does not re-arm its listeners for every one.
+    let places = shared.connectionsPerWorker - clients
+    if !isAccepting, !isResting, places > shared.connectionsPerWorker / 64 { resumeAccepting() }
   }
 
   private mutating func restAccepting(resumeAfter pause: TimeSpan?) {
@@ -126,7 +128,9 @@ extension Worker where K: ~Copyable {
     isResting = false
     guard !isAccepting, drainDeadline == nil else { return }
     isAccepting = true
-    for index in listeners.indices { _ = watchListener(index) }
+    for index in listeners.indices where !watchListener(index) {
+      return restAccepting(resumeAfter: Self.acceptPause)
+    }
   }
 
   /// Stops for good: the sockets are closed, so that the kernel refuses new connections.

@@ -67,7 +67,18 @@ extension Worker where K: ~Copyable {
     guard exchanges.contains(exchange) else { return }
     exchanges[exchange].bridge.from[leg.index].isDeaf = true
     exchanges[exchange].violation = violation
-    endBridge(exchange, Fault.of(violation, by: leg))
+    guard exchanges[exchange].bridge.fault != nil else {
+      return endBridge(exchange, Fault.of(violation, by: leg))
+    }
+    // The bridge is ending already: the stream stands at a boundary now, and the offender has
+    // nothing more to say.
+    injectWhatIsDue(exchange, towards: leg.other)
+    if exchanges.contains(exchange), let id = exchanges[exchange].connection(leg),
+      exchanges[exchange].bridge.from[leg.other.index].closeSent
+    {
+      part(exchange, leg, id)
+    }
+    concludeIfOver(exchange)
   }
 
   /// Ends a bridge for `fault`: each side gets the Close that the fault table names.
@@ -167,9 +178,14 @@ extension Worker where K: ~Copyable {
     concludeIfOver(exchange)
   }
 
-  /// A draining bridge whose Close could not be written yet: the drain's own time bounds that.
+  /// A draining bridge whose Close could not be written yet, while the frame's end may still come:
+  /// the drain's own time bounds that.
   private func awaitsFrameEnd(_ exchange: SlotID) -> Bool {
-    Leg.all.contains { exchanges[exchange].bridge.from[$0.index].dueClose != nil }
+    Leg.all.contains { source in
+      exchanges[exchange].bridge.from[source.index].dueClose != nil
+        && !exchanges[exchange].bridge.from[source.index].isDeaf
+        && exchanges[exchange].connection(source) != nil
+    }
   }
 
   mutating func concludeIfOver(_ exchange: SlotID) {

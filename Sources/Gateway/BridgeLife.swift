@@ -103,10 +103,18 @@ extension Worker where K: ~Copyable {
       switch due {
       case .nothing: break
       case .ping: pingDue(exchange, to: leg)
-      case .gone: return giveUp(exchange, leg)
+      case .gone: if !isStillTaking(exchange, leg) { return giveUp(exchange, leg) }
       }
     }
     if exchanges.contains(exchange) { scheduleKeepAlive(exchange) }
+  }
+
+  private mutating func isStillTaking(_ exchange: SlotID, _ leg: Leg) -> Bool {
+    guard let id = exchanges[exchange].connection(leg), connections.contains(id) else {
+      return false
+    }
+    let backlog = kernel.unacknowledged(connections[id].descriptor)
+    return exchanges[exchange].bridge.keepAlive[leg.index].isStillTaking(now, backlog: backlog)
   }
 
   /// Nothing has come from `leg` for its timeout: its socket is cut, the other side is told.

@@ -138,7 +138,8 @@ extension Worker where K: ~Copyable {
     sendControl(exchange, to: leg, .ping, payload.span)
     metrics.add(.pingsSent, 1)
     if connections.contains(sink), connections[sink].output.isEmpty {
-      exchanges[exchange].bridge.keepAlive[leg.index].pingHasLeft(now)
+      let backlog = kernel.unacknowledged(connections[sink].descriptor)
+      exchanges[exchange].bridge.keepAlive[leg.index].pingHasLeft(now, backlog: backlog)
     }
   }
 

@@ -41,7 +41,13 @@ extension Worker where K: ~Copyable {
       {
         return tunnelEnded(exchange, id)
       }
-      connectionLost(id, .endOfStream)
+      guard connections[id].exchange == nil, !connections[id].output.isEmpty else {
+        return connectionLost(id, .endOfStream)
+      }
+      // It asked, has nothing more to ask, and still reads its answer.
+      finish(id, lingering: false)
+      connections[id].pauses.insert(.finished)
+      updateInterest(id)
     case .lingering: connectionLost(id, .endOfStream)
     case .closeWhenSent, .lingerWhenSent:
       connections[id].ending = .closeWhenSent

@@ -138,7 +138,9 @@ extension Worker where K: ~Copyable {
   mutating func exchangeOutputDrained(_ exchange: SlotID, _ id: SlotID) {
     guard exchanges.contains(exchange), case .bridge = exchanges[exchange].phase else { return }
     let leg = exchanges[exchange].leg(of: id)
-    exchanges[exchange].bridge.keepAlive[leg.index].outputDrained(now)
+    let isPingWaiting = exchanges[exchange].bridge.keepAlive[leg.index].isPingWaiting
+    let backlog = isPingWaiting ? kernel.unacknowledged(connections[id].descriptor) : 0
+    exchanges[exchange].bridge.keepAlive[leg.index].outputDrained(now, backlog: backlog)
     scheduleKeepAlive(exchange)
   }
 

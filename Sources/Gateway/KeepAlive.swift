@@ -25,6 +25,8 @@ struct KeepAlive {
   private var pingLeft: MonotonicTime = .never
   private var oldestPingLeft: MonotonicTime = .never
   private(set) var isPingWaiting = false
+  /// What the peer's system had not acknowledged when the newest Ping left.
+  private var backlog = 0
   /// A Ping is due but cannot be written yet: a frame towards the peer has not ended.
   private var isPingOwed = false
 
@@ -70,16 +72,27 @@ struct KeepAlive {
   }
 
   /// Everything queued towards this side, a waiting Ping included, has reached the socket.
-  mutating func outputDrained(_ now: MonotonicTime) {
+  mutating func outputDrained(_ now: MonotonicTime, backlog: Int) {
     silenceSince = now
-    pingHasLeft(now)
+    pingHasLeft(now, backlog: backlog)
   }
 
-  mutating func pingHasLeft(_ now: MonotonicTime) {
+  /// `backlog`: bytes towards the peer, the Ping's included, that its system has not acknowledged.
+  mutating func pingHasLeft(_ now: MonotonicTime, backlog: Int) {
     guard isPingWaiting else { return }
     isPingWaiting = false
     pingLeft = now
+    self.backlog = backlog
     if oldestPingLeft == .never { oldestPingLeft = now }
+  }
+
+  /// The last word before a peer counts as gone: one that still takes what lies before the Ping is
+  /// slow, not dead, and its silence counts from here. A dead one acknowledges nothing.
+  mutating func isStillTaking(_ now: MonotonicTime, backlog: Int) -> Bool {
+    guard backlog > 0, backlog < self.backlog else { return false }
+    self.backlog = backlog
+    silenceSince = now
+    return true
   }
 
   /// Whether a Pong with this number answers one of our Pings, and so ends here.

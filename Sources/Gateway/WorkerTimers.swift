@@ -12,9 +12,22 @@ extension Worker where K: ~Copyable {
     let deadline = now + span
     connections[id].timeout = timeout
     connections[id].deadline = deadline
-    guard deadline < connections[id].armedAt else { return }
-    connections[id].armedAt = deadline
-    timers.add(.connection(id), at: deadline)
+    if deadline < connections[id].armedAt { arm(connection: id, for: deadline) }
+  }
+
+  /// Entries outlive their slots, so none is set further ahead than this.
+  private static var furthestEntry: TimeSpan { .seconds(60) }
+
+  private mutating func arm(connection id: SlotID, for deadline: MonotonicTime) {
+    let entry = min(deadline, now + Self.furthestEntry)
+    connections[id].armedAt = entry
+    timers.add(.connection(id), at: entry)
+  }
+
+  private mutating func arm(exchange: SlotID, for deadline: MonotonicTime) {
+    let entry = min(deadline, now + Self.furthestEntry)
+    exchanges[exchange].armedAt = entry
+    timers.add(.exchange(exchange), at: entry)
   }
 
   mutating func clearTimeout(_ id: SlotID) {
@@ -35,9 +48,7 @@ extension Worker where K: ~Copyable {
   ) {
     exchanges[exchange].timeout = timeout
     exchanges[exchange].deadline = deadline
-    guard deadline < exchanges[exchange].armedAt else { return }
-    exchanges[exchange].armedAt = deadline
-    timers.add(.exchange(exchange), at: deadline)
+    if deadline < exchanges[exchange].armedAt { arm(exchange: exchange, for: deadline) }
   }
 
   // MARK: Firing
@@ -63,9 +74,8 @@ extension Worker where K: ~Copyable {
     connections[id].armedAt = .never
     let deadline = connections[id].deadline
     guard deadline <= now else {
-      guard deadline != .never else { return }
-      connections[id].armedAt = deadline
-      return timers.add(.connection(id), at: deadline)
+      if deadline != .never { arm(connection: id, for: deadline) }
+      return
     }
     let timeout = connections[id].timeout
     clearTimeout(id)
@@ -90,9 +100,8 @@ extension Worker where K: ~Copyable {
     exchanges[exchange].armedAt = .never
     let deadline = exchanges[exchange].deadline
     guard deadline <= now else {
-      guard deadline != .never else { return }
-      exchanges[exchange].armedAt = deadline
-      return timers.add(.exchange(exchange), at: deadline)
+      if deadline != .never { arm(exchange: exchange, for: deadline) }
+      return
     }
     let timeout = exchanges[exchange].timeout
     exchanges[exchange].timeout = .none

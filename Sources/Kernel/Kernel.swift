@@ -77,6 +77,9 @@ public protocol Kernel: ~Copyable {
     _ descriptor: Descriptor, into buffer: SharedBuffer, limit: Int
   ) -> IOOutcome
   mutating func send(_ descriptor: Descriptor, _ bytes: Span<UInt8>) -> IOOutcome
+  /// Bytes that were sent and that the peer's system has not acknowledged (SIOCOUTQ); 0 for unix
+  /// sockets' readers that took all. For rare decisions, not for the data path.
+  mutating func unacknowledged(_ descriptor: Descriptor) -> Int
   /// Sends a FIN; what was sent before still arrives.
   mutating func shutdownWrite(_ descriptor: Descriptor)
   mutating func close(_ descriptor: Descriptor)

@@ -158,6 +158,11 @@ public struct LinuxKernel: ~Copyable, Kernel {
     }
   }
 
+  public mutating func unacknowledged(_ descriptor: Descriptor) -> Int {
+    let count = linux_unacknowledged(descriptor.number)
+    return count >= 0 ? Int(count) : 0
+  }
+
   public mutating func shutdownWrite(_ descriptor: Descriptor) {
     // ENOTCONN: the peer was faster; the next read tells.
     if shutdown(descriptor.number, CInt(SHUT_WR)) != 0, errno != ENOTCONN { _ = failure(errno) }

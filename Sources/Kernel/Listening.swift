@@ -22,6 +22,7 @@ public enum Listening {
       } else {
         try check(enable(CInt(SOL_SOCKET), SO_REUSEPORT, on: descriptor))
         try check(enable(CInt(IPPROTO_TCP), TCP_NODELAY, on: descriptor))
+        try enableKeepAlive(descriptor)
         try bind(descriptor, to: address)
       }
       try check(listen(descriptor.number, CInt(clamping: backlog)))
@@ -102,6 +103,16 @@ public enum Listening {
     throw result == EACCES ? .permissionDenied : .addressInUse
   }
 
+  /// A peer that is gone without a word is noticed by the system after a minute, for all that has no
+  /// Pings of ours (tunnels, relayed responses). Accepted sockets inherit it.
+  private static func enableKeepAlive(_ descriptor: Descriptor) throws(Errno) {
+    let tcp = CInt(IPPROTO_TCP)
+    try check(enable(CInt(SOL_SOCKET), SO_KEEPALIVE, on: descriptor))
+    try check(enable(tcp, TCP_KEEPIDLE, on: descriptor, value: 30))
+    try check(enable(tcp, TCP_KEEPINTVL, on: descriptor, value: 10))
+    try check(enable(tcp, TCP_KEEPCNT, on: descriptor, value: 3))
+  }
+
   private static func checkWritableParent(of path: String) throws(Errno) {
     let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) ?? path.startIndex
     let parent = String(path[..<slash])
@@ -123,11 +134,13 @@ func newSocket(for address: SocketAddress) throws(Errno) -> Descriptor {
 }
 
 /// Sets a boolean socket option; 0 or -1 as setsockopt does.
-func enable(_ level: CInt, _ option: CInt, on descriptor: Descriptor) -> CInt {
-  var one: CInt = 1
-  // Safety: a boolean option reads one int.
+func enable(
+  _ level: CInt, _ option: CInt, on descriptor: Descriptor, value: CInt = 1
+) -> CInt {
+  var value = value
+  // Safety: these options read one int.
   return unsafe setsockopt(
-    descriptor.number, level, option, &one, socklen_t(MemoryLayout<CInt>.size))
+    descriptor.number, level, option, &value, socklen_t(MemoryLayout<CInt>.size))
 }
 
 func check(_ result: CInt) throws(Errno) {

@@ -46,7 +46,7 @@ struct KeepAliveTests {
   func gone() {
     var keepAlive = make()
     _ = keepAlive.beginPing(at(23))
-    keepAlive.pingHasLeft(at(23))
+    keepAlive.pingHasLeft(at(23), backlog: 10)
     #expect(keepAlive.due(at(49), isListening: true) == .ping)
     #expect(keepAlive.due(at(55), isListening: true) == .gone)
     #expect(keepAlive.due(at(55), isListening: false) != .gone)
@@ -54,11 +54,26 @@ struct KeepAliveTests {
     #expect(keepAlive.due(at(56), isListening: true) != .gone)
   }
 
+  @Test("a peer that still takes what lies before the Ping is slow, not gone")
+  func stillTaking() {
+    var keepAlive = make()
+    _ = keepAlive.beginPing(at(23))
+    keepAlive.pingHasLeft(at(23), backlog: 1_000)
+    let isTaking = keepAlive.isStillTaking(at(55), backlog: 400)
+    #expect(isTaking)
+    #expect(keepAlive.due(at(56), isListening: true) != .gone)
+    #expect(keepAlive.due(at(106), isListening: true) == .gone)
+    let hasStopped = keepAlive.isStillTaking(at(106), backlog: 400)
+    #expect(!hasStopped)
+    let hasTakenAll = keepAlive.isStillTaking(at(106), backlog: 0)
+    #expect(!hasTakenAll)
+  }
+
   @Test("a Pong answers each Ping once, and only those that were sent")
   func answers() {
     var keepAlive = make()
     let number = keepAlive.beginPing(at(23))
-    keepAlive.pingHasLeft(at(23))
+    keepAlive.pingHasLeft(at(23), backlog: 10)
     let unsent = keepAlive.answers(number + 1, now: at(24))
     #expect(!unsent)
     let first = keepAlive.answers(number, now: at(25))

@@ -98,6 +98,12 @@ public struct SimulatedKernel: Kernel {
     return .bytes(count)
   }
 
+  /// What the other end has not read.
+  public func unacknowledged(_ descriptor: Descriptor) -> Int {
+    guard let socket = socket(descriptor, "unacknowledged") else { return 0 }
+    return socket.other?.unread ?? 0
+  }
+
   public func shutdownWrite(_ descriptor: Descriptor) {
     guard let socket = socket(descriptor, "shutdownWrite") else { return }
     progress(10, UInt64(descriptor.number))

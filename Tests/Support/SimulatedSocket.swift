@@ -42,12 +42,14 @@ final class SimulatedSocket {
     self.state = state
   }
 
-  var room: Int {
-    let travelling = flight.reduce(0) { sum, entry in
+  /// Arrived or on their way, and not read.
+  var unread: Int {
+    flight.reduce(inbox.count) { sum, entry in
       if case .bytes(let bytes) = entry.packet { sum + bytes.count } else { sum }
     }
-    return max(capacity - inbox.count - travelling, 0)
   }
+
+  var room: Int { max(capacity - unread, 0) }
 
   // As tcp_poll in Linux has it.
   var isReadable: Bool { state != .connecting && (!inbox.isEmpty || hasEnded || state == .dead) }

@@ -92,6 +92,7 @@ struct Supervisor: ~Copyable {
       throw .system("cannot start: \(error.description)")
     }
     waitForTheEnd()
+    if running.hasFailed { throw .system("cannot start: a worker could not watch its sockets") }
     return 0
   }
 
@@ -161,11 +162,11 @@ struct Supervisor: ~Copyable {
     let running = self.running
     let thread = try SystemThread.start(name: "worker-\(index)") {
       defer { running.add(-1) }
-      guard let kernel = try? LinuxKernel() else { return }
+      guard let kernel = try? LinuxKernel() else { return running.noteFailure() }
       var worker = Worker(
         kernel: kernel, shared: shared, index: index, metrics: metrics, mailbox: mailbox,
         wakeup: wakeup.descriptor, listeners: listeners)
-      if worker.start() { worker.run() }
+      if worker.start() { worker.run() } else { running.noteFailure() }
     }
     return WorkerHandle(mailbox: mailbox, wakeup: wakeup, metrics: metrics, thread: thread)
   }
@@ -198,6 +199,8 @@ struct Supervisor: ~Copyable {
   private mutating func waitForTheEnd() {
     var isDraining = false
     while running.value > 0 {
+      // All or none: fewer workers than configured would go unnoticed.
+      if running.hasFailed { for worker in workers { worker.post(.stop) } }
       guard let signal = signals.next(timeout: isDraining ? .milliseconds(20) : .seconds(1)) else {
         continue
       }
@@ -239,9 +242,12 @@ struct Supervisor: ~Copyable {
   }
 }
 
-/// Workers that have not ended.
+/// Workers that have not ended, and whether one could not begin.
 private final class RunningCount: Sendable {
   private let count = Mutex(0)
+  private let failed = Mutex(false)
   var value: Int { count.withLock { $0 } }
+  var hasFailed: Bool { failed.withLock { $0 } }
   func add(_ change: Int) { count.withLock { $0 += change } }
+  func noteFailure() { failed.withLock { $0 = true } }
 }
