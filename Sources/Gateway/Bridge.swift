@@ -25,8 +25,8 @@ typealias PerLeg<Value: ~Copyable> = InlineArray<2, Value>
 /// complete. Inline, so that holding costs no allocation.
 struct HeldBytes {
   static let capacity = 144
-  private var storage = InlineArray<144, UInt8>(repeating: 0)
   private(set) var count = 0
+  private var storage = InlineArray<144, UInt8>(repeating: 0)
 
   /// Replaces what was held. The scanner never leaves more than a control frame.
   mutating func hold(_ bytes: Span<UInt8>) {
@@ -46,7 +46,6 @@ struct HeldBytes {
 /// Bytes from one leg to the other.
 struct Direction: ~Copyable {
   var scanner: FrameScanner
-  var held = HeldBytes()
   /// A Ping, or a Close with this code, that waits for the frame boundary towards the sink.
   var isPingDue = false
   var dueClose: UInt16?
@@ -58,6 +57,7 @@ struct Direction: ~Copyable {
   var isDeaf = false
   /// A Ping of the source has gone on to the sink.
   var hasPinged = false
+  var held = HeldBytes()
   /// From the source's Close frame, for the log.
   var closeCode: UInt16?
   var closeReason: [UInt8] = []
@@ -66,10 +66,10 @@ struct Direction: ~Copyable {
 }
 
 struct Bridge: ~Copyable {
-  /// Keyed by the leg the bytes come *from*.
-  var from: PerLeg<Direction>
   /// Keyed by the leg that is pinged.
   var keepAlive: PerLeg<KeepAlive>
+  /// Keyed by the leg the bytes come *from*.
+  var from: PerLeg<Direction>
   /// Why the gateway is ending the bridge; nil while it is not.
   var fault: Fault?
   /// Draining: Closes wait for a frame's end instead of cutting it.
@@ -86,7 +86,7 @@ struct Bridge: ~Copyable {
     let scanner = FrameScanner(expectsMask: true, allowsRSV1: false, messageBytesMax: 0)
     let silent = KeepAlive(interval: nil, timeout: .zero, now: now, random: 0)
     return Bridge(
-      from: PerLeg { _ in Direction(scanner: scanner) },
-      keepAlive: [silent, silent])
+      keepAlive: [silent, silent],
+      from: PerLeg { _ in Direction(scanner: scanner) })
   }
 }

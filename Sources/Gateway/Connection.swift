@@ -48,22 +48,11 @@ enum ConnectionTimeout {
   case lingering
 }
 
+/// The first properties are what every event touches: with many connections each cache line counts.
 struct Connection: ~Copyable {
   let descriptor: Descriptor
-  let peer: SocketAddress
-  /// Index into the worker's listeners; nil for a connection that we opened.
-  let listener: Int?
-  var role: ConnectionRole
-  var tls: TLSSession?
-  var isTLSEstablished = false
   /// The exchange this connection is a leg of.
   var exchange: SlotID?
-
-  /// Plaintext received and not used yet: an incomplete head, or what came behind a head.
-  var input = ByteQueue()
-  /// Bytes that the socket did not take, as they go on the wire.
-  var output = ByteQueue()
-
   var pauses: ReadPauses = []
   var ending = Ending.open
   /// What epoll has been told.
@@ -75,8 +64,19 @@ struct Connection: ~Copyable {
   var isDone = false
   /// A FIN is owed when the output has been sent (a tunnel passes half-closes on).
   var isFinDue = false
+  var isTLSEstablished = false
   /// The first error a send met; acted upon when the current event has been handled.
   var failure: Errno?
+  /// Bytes that the socket did not take, as they go on the wire.
+  var output = ByteQueue()
+  var tls: TLSSession?
+
+  var role: ConnectionRole
+  /// Plaintext received and not used yet: an incomplete head, or what came behind a head.
+  var input = ByteQueue()
+  let peer: SocketAddress
+  /// Index into the worker's listeners; nil for a connection that we opened.
+  let listener: Int?
 
   var timeout = ConnectionTimeout.none
   var deadline = MonotonicTime.never

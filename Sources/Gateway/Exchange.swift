@@ -58,20 +58,23 @@ final class UpgradeAttempt {
   }
 }
 
+/// As in `Connection`, what every frame touches comes first.
 struct Exchange: ~Copyable {
   private(set) var client: SlotID?
   private(set) var backend: SlotID?
+  var phase = ExchangePhase.connecting
+  var timeout = ExchangeTimeout.none
+  var bridge: Bridge
+
   let route: Int
   let startedAt: MonotonicTime
-  var phase = ExchangePhase.connecting
   var attempt: UpgradeAttempt?
   /// For the close line.
   var facts: KeptFacts?
-
-  var bridge: Bridge
-  /// Follows the relayed response's body; also counts for tunnels.
+  /// Follows the relayed response's body.
   var body = BodyFraming(.none)
   var status: UInt16 = 0
+  /// Bytes of a tunnel, or of a relayed body, by the leg they came from.
   var relayed = PerLeg<UInt64>(repeating: 0)
   /// Tunnels: this leg has sent its FIN.
   var ended = PerLeg<Bool>(repeating: false)
@@ -80,7 +83,6 @@ struct Exchange: ~Copyable {
   var fault: Fault?
   var violation: WebSocketViolation?
 
-  var timeout = ExchangeTimeout.none
   var deadline = MonotonicTime.never
   var armedAt = MonotonicTime.never
 

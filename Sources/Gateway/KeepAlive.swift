@@ -12,18 +12,21 @@ struct KeepAlive {
     case gone
   }
 
+  // These three are what traffic stores to.
+  private var lastReceived: MonotonicTime
+  private var lastSent: MonotonicTime
+  /// When the oldest Ping that nothing has been heard since reached the socket.
+  private var oldestPingLeft: MonotonicTime = .never
+
   /// Jittered by ±10 % per connection so that a burst of arrivals does not ping in step; nil: off.
   private let interval: TimeSpan?
   private let timeout: TimeSpan
-  private var lastReceived: MonotonicTime
-  private var lastSent: MonotonicTime
   private var lastPing: MonotonicTime
   /// Silence counts from here at the earliest: reading was paused, or bytes were stuck, until then.
   private var silenceSince: MonotonicTime
-  /// When the newest Ping, and the oldest one that nothing has been heard since, reached the
-  /// socket; `.never` while it waits for a frame to end or behind unsent bytes.
+  /// When the newest Ping reached the socket; `.never` while it waits for a frame to end or behind
+  /// unsent bytes.
   private var pingLeft: MonotonicTime = .never
-  private var oldestPingLeft: MonotonicTime = .never
   private(set) var isPingWaiting = false
   /// What the peer's system had not acknowledged when the newest Ping left.
   private var backlog = 0
