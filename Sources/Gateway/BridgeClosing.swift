@@ -39,8 +39,7 @@ extension Worker where K: ~Copyable {
   }
 
   /// Ends a leg whose close handshake is complete. RFC 6455 7.1.1: the server closes TCP first, so
-  /// the client gets our FIN, and is read until its own: a Pong that met a closed socket would make
-  /// it a RST, and cost the client what it has not read yet. The backend closes by itself.
+  /// the client's connection is closed by us, and the backend's is left to the backend.
   private mutating func settleLeg(_ exchange: SlotID, _ leg: Leg) {
     guard exchanges.contains(exchange), let id = exchanges[exchange].connection(leg) else { return }
     let handshakeComplete =
@@ -49,7 +48,7 @@ extension Worker where K: ~Copyable {
     guard handshakeComplete else { return }
     if leg == .client {
       // A Pong under way would meet a closed socket, and the RST destroy what the client has not
-      // read yet; with nothing owed the socket is closed at once, which saves three calls.
+      // read yet: then it is read until its FIN. With nothing owed that saves three calls.
       let lingering = exchanges[exchange].bridge.mayOwePongs(leg)
       detach(exchange, leg)
       finish(id, lingering: lingering, hurried: true)

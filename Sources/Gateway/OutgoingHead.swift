@@ -47,7 +47,7 @@ struct OutgoingHead {
 
   /// A field we set unless the route says otherwise.
   mutating func ours(_ name: StaticString, _ value: [UInt8]) {
-    guard !edits.mentions(Array(name.description.utf8).span) else { return }
+    guard edits.isEmpty || !edits.mentions(Array(name.description.utf8).span) else { return }
     writer.field(name, value.span)
   }
 
@@ -72,6 +72,8 @@ struct OutgoingHead {
 }
 
 extension HeaderEdits {
+  var isEmpty: Bool { remove.isEmpty && self.set.isEmpty }
+
   /// Whether the edits remove or replace fields of that name.
   func mentions(_ name: Span<UInt8>) -> Bool {
     for removed in remove where equalsIgnoringCase(name, removed) { return true }

@@ -118,7 +118,7 @@ extension Worker where K: ~Copyable {
       let client = exchanges[exchange].client
     else { return refuseAnswer(exchange, "too-many-connection-options") }
     attempt.facts.subprotocol = agreement.subprotocol
-    exchanges[exchange].facts = attempt.facts.kept()
+    if accessLog.isOn { exchanges[exchange].facts = attempt.facts.kept() }
     exchanges[exchange].attempt = nil
     exchanges[exchange].timeout = .none
     exchanges[exchange].deadline = .never

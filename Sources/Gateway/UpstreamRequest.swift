@@ -57,14 +57,13 @@ enum UpstreamRequest {
   /// CGI and its heirs read `_` and `.` as `-`, so such a name could stand for one that is ours.
   /// Names with `_` are dropped whatever they spell.
   private static func isAlias(_ name: Span<UInt8>, _ edits: HeaderEdits) -> Bool {
-    var plain: [UInt8] = []
     var hasDot = false
-    for index in 0..<name.count {
+    for index in name.indices {
       if name[index] == UInt8(ascii: "_") { return true }
       hasDot = hasDot || name[index] == UInt8(ascii: ".")
-      plain.append(name[index] == UInt8(ascii: ".") ? UInt8(ascii: "-") : name[index])
     }
     guard hasDot else { return false }
+    let plain = name.indices.map { name[$0] == UInt8(ascii: ".") ? UInt8(ascii: "-") : name[$0] }
     let known = KnownField(name: plain.span)
     return known != .other || isForwardingName(plain.span) || edits.mentions(plain.span)
   }

@@ -146,6 +146,9 @@ public struct AccessLog {
     self.metrics = metrics
   }
 
+  /// Without a ring nothing that is only for its lines needs to be kept.
+  public var isOn: Bool { ring != nil }
+
   /// The WebSocket is bridged. `wall`: nanoseconds since 1970.
   public mutating func open(_ facts: ConnectionFacts, wall: Int64) {
     write("open", wall: wall) { facts.addFields(to: &$0, limit: LineBuilder.fieldBytesMax) }
