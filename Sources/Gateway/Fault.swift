@@ -95,7 +95,7 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
     case .noEndpoint:
       Row(503, nil, nil, .gateway, "no_endpoint", .endpointsExhausted)
     case .connectFailed:
-      Row(503, nil, nil, .backend, "connect_failed", .connectFailures)
+      Row(503, nil, nil, .backend, "connect_failed", .endpointsExhausted)
     case .backendTLSFailed:
       Row(503, 1014, nil, .backend, "backend_tls_failed", .backendTLSFailures)
     case .backendSilent:

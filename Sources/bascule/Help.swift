@@ -37,7 +37,7 @@ enum Help {
       """
     default:
       """
-      bascule: a WebSocket gateway and reverse proxy
+      bascule: a WebSocket gateway
 
         bascule run [--config FILE]                  run the gateway
         bascule check [--config FILE]                check a configuration, all of it
