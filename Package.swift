@@ -20,11 +20,13 @@ let package = Package(
     .systemLibrary(name: "CLinux"),
     .systemLibrary(
       name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(
+      name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 
     .target(name: "Bytes", swiftSettings: strict),
     .target(name: "Kernel", dependencies: ["Bytes", "CLinux"], swiftSettings: strict),
-    .target(name: "Wire", dependencies: ["Bytes"], swiftSettings: strict),
+    .target(name: "Wire", dependencies: ["Bytes", "CNghttp2"], swiftSettings: strict),
     .target(name: "TLS", dependencies: ["Bytes", "COpenSSL"], swiftSettings: strict),
     .target(name: "Configuration", dependencies: ["Bytes", "CYAML"], swiftSettings: strict),
     .target(name: "Telemetry", dependencies: ["Bytes"], swiftSettings: strict),
