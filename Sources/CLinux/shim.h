@@ -32,8 +32,8 @@ static inline long linux_sched_getaffinity(void *mask, size_t size) {
 static inline long linux_recv(int socket, void *buffer, size_t size) {
   return syscall(SYS_recvfrom, socket, buffer, size, 0, NULL, NULL);
 }
-static inline long linux_send(int socket, const void *bytes, size_t size) {
-  return syscall(SYS_sendto, socket, bytes, size, MSG_NOSIGNAL, NULL, 0);
+static inline long linux_send(int socket, const void *bytes, size_t size, int more) {
+  return syscall(SYS_sendto, socket, bytes, size, MSG_NOSIGNAL | (more ? MSG_MORE : 0), NULL, 0);
 }
 // Not SYS_epoll_wait, which newer architectures do not have. `milliseconds` -1: no limit.
 static inline int linux_epoll_wait(int epoll, struct epoll_event *events, int limit, int milliseconds) {

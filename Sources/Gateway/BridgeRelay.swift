@@ -62,7 +62,9 @@ extension Worker where K: ~Copyable {
           forward(exchange, from: leg, bytes.extracting(unsent..<frame.start))
           unsent = frame.end
         } else if frame.opcode == .close {
-          forward(exchange, from: leg, bytes.extracting(unsent..<frame.end))
+          forward(
+            exchange, from: leg, bytes.extracting(unsent..<frame.end),
+            finFollows: isAnsweringClient(exchange, leg))
           metrics.add(.bytesAfterClose, UInt64(bytes.count - frame.end))
           return closeReceived(exchange, from: leg, frame, in: bytes)
         } else if frame.opcode == .ping, !allowsPing(exchange, from: leg) {
@@ -76,13 +78,20 @@ extension Worker where K: ~Copyable {
 
   /// The one place where bytes of a bridge go from one leg to the other. A transform per direction
   /// (inflate, deflate), a rate and a live tap belong here.
-  private mutating func forward(_ exchange: SlotID, from leg: Leg, _ bytes: Span<UInt8>) {
+  private mutating func forward(
+    _ exchange: SlotID, from leg: Leg, _ bytes: Span<UInt8>, finFollows: Bool = false
+  ) {
     guard !bytes.isEmpty else { return }
     guard !exchanges[exchange].bridge.from[leg.index].closeSent,
       let sink = exchanges[exchange].connection(leg.other)
     else { return metrics.add(.bytesAfterClose, UInt64(bytes.count)) }
     exchanges[exchange].bridge.keepAlive[leg.other.index].sent(now)
-    send(sink, bytes)
+    send(sink, bytes, finFollows: finFollows)
+  }
+
+  /// A Close from `leg` completes the client's close handshake: we end that connection next.
+  private func isAnsweringClient(_ exchange: SlotID, _ leg: Leg) -> Bool {
+    leg == .backend && exchanges[exchange].bridge.from[Leg.client.index].closeReceived
   }
 
   /// Whether a control frame is the answer to one of our own Pings, which ends here.

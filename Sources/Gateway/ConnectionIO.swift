@@ -114,14 +114,14 @@ extension Worker where K: ~Copyable {
 
   // MARK: Out
 
-  /// Sends plaintext, encrypted where the connection is TLS.
-  mutating func send(_ id: SlotID, _ bytes: Span<UInt8>) {
+  /// Sends plaintext, encrypted where the connection is TLS. `finFollows`: `finish()` is called next.
+  mutating func send(_ id: SlotID, _ bytes: Span<UInt8>, finFollows: Bool = false) {
     guard !bytes.isEmpty, connections.contains(id) else { return }
-    if connections[id].tls == nil { return put(id, bytes) }
+    if connections[id].tls == nil { return put(id, bytes, finFollows: finFollows) }
     let outbound = self.outbound
     outbound.reset()
     let progress = Self.seal(&connections[id], bytes, outbound)
-    outbound.withSpan { put(id, $0) }
+    outbound.withSpan { put(id, $0, finFollows: finFollows) }
     if case .failed = progress { noteFailure(id, .connectionReset) }
   }
 
@@ -134,11 +134,11 @@ extension Worker where K: ~Copyable {
   }
 
   /// Puts wire bytes on the socket, or behind those that already wait.
-  mutating func put(_ id: SlotID, _ bytes: Span<UInt8>) {
+  mutating func put(_ id: SlotID, _ bytes: Span<UInt8>, finFollows: Bool = false) {
     guard !bytes.isEmpty, connections[id].failure == nil else { return }
     var taken = 0
     if connections[id].output.isEmpty {
-      switch kernel.send(connections[id].descriptor, bytes) {
+      switch kernel.send(connections[id].descriptor, bytes, finFollows: finFollows) {
       case .bytes(let count): taken = count
       case .wouldBlock: break
       case .endOfStream: return noteFailure(id, .brokenPipe)
@@ -228,7 +228,7 @@ extension Worker where K: ~Copyable {
     let outbound = self.outbound
     outbound.reset()
     connections[id].tls?.closeNotify(output: outbound)
-    outbound.withSpan { put(id, $0) }
+    outbound.withSpan { put(id, $0, finFollows: true) }
     connections[id].pauses = []
     connections[id].ending = lingering ? .lingerWhenSent : .closeWhenSent
     guard connections[id].output.isEmpty else {

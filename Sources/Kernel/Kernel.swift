@@ -76,7 +76,11 @@ public protocol Kernel: ~Copyable {
   mutating func receive(
     _ descriptor: Descriptor, into buffer: SharedBuffer, limit: Int
   ) -> IOOutcome
-  mutating func send(_ descriptor: Descriptor, _ bytes: Span<UInt8>) -> IOOutcome
+  /// One write. `finFollows`: the caller closes or shuts down next; the bytes may wait for that and
+  /// go with the FIN in one packet (MSG_MORE).
+  mutating func send(
+    _ descriptor: Descriptor, _ bytes: Span<UInt8>, finFollows: Bool
+  ) -> IOOutcome
   /// Bytes that were sent and that the peer's system has not acknowledged (SIOCOUTQ); 0 for unix
   /// sockets' readers that took all. For rare decisions, not for the data path.
   mutating func unacknowledged(_ descriptor: Descriptor) -> Int
@@ -95,4 +99,11 @@ public protocol Kernel: ~Copyable {
   mutating func wait(_ timeout: TimeSpan?, into events: inout [Event])
   /// Empties an eventfd after a wake-up.
   mutating func drainWakeups(_ descriptor: Descriptor)
+}
+
+extension Kernel where Self: ~Copyable {
+  @inlinable
+  public mutating func send(_ descriptor: Descriptor, _ bytes: Span<UInt8>) -> IOOutcome {
+    send(descriptor, bytes, finFollows: false)
+  }
 }

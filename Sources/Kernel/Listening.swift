@@ -20,8 +20,8 @@ public enum Listening {
         // Safety: here and below, a path is NUL-terminated for the call.
         try check(unsafe chmod(path, 0o660))
       } else {
-        try check(enable(CInt(SOL_SOCKET), SO_REUSEPORT, on: descriptor))
-        try check(enable(CInt(IPPROTO_TCP), TCP_NODELAY, on: descriptor))
+        try check(setOption(CInt(SOL_SOCKET), SO_REUSEPORT, on: descriptor))
+        try check(setOption(CInt(IPPROTO_TCP), TCP_NODELAY, on: descriptor))
         try enableKeepAlive(descriptor)
         try bind(descriptor, to: address)
       }
@@ -70,9 +70,9 @@ public enum Listening {
   private static func bind(_ descriptor: Descriptor, to address: SocketAddress) throws(Errno) {
     if case .ip(let ip, _) = address {
       // Connections of an earlier process in TIME_WAIT do not matter.
-      try check(enable(CInt(SOL_SOCKET), SO_REUSEADDR, on: descriptor))
+      try check(setOption(CInt(SOL_SOCKET), SO_REUSEADDR, on: descriptor))
       // [::] leaves 0.0.0.0 to a listener of its own, whatever the sysctl says.
-      if case .v6 = ip { try check(enable(CInt(IPPROTO_IPV6), IPV6_V6ONLY, on: descriptor)) }
+      if case .v6 = ip { try check(setOption(CInt(IPPROTO_IPV6), IPV6_V6ONLY, on: descriptor)) }
     }
     let result = unsafe withSocketAddress(address) { unsafe Glibc.bind(descriptor.number, $0, $1) }
     guard let result else { throw .other(ENAMETOOLONG) }
@@ -107,10 +107,10 @@ public enum Listening {
   /// Pings of ours (tunnels, relayed responses). Accepted sockets inherit it.
   private static func enableKeepAlive(_ descriptor: Descriptor) throws(Errno) {
     let tcp = CInt(IPPROTO_TCP)
-    try check(enable(CInt(SOL_SOCKET), SO_KEEPALIVE, on: descriptor))
-    try check(enable(tcp, TCP_KEEPIDLE, on: descriptor, value: 30))
-    try check(enable(tcp, TCP_KEEPINTVL, on: descriptor, value: 10))
-    try check(enable(tcp, TCP_KEEPCNT, on: descriptor, value: 3))
+    try check(setOption(CInt(SOL_SOCKET), SO_KEEPALIVE, on: descriptor))
+    try check(setOption(tcp, TCP_KEEPIDLE, on: descriptor, value: 30))
+    try check(setOption(tcp, TCP_KEEPINTVL, on: descriptor, value: 10))
+    try check(setOption(tcp, TCP_KEEPCNT, on: descriptor, value: 3))
   }
 
   private static func checkWritableParent(of path: String) throws(Errno) {
@@ -134,7 +134,7 @@ func newSocket(for address: SocketAddress) throws(Errno) -> Descriptor {
 }
 
 /// Sets a boolean socket option; 0 or -1 as setsockopt does.
-func enable(
+func setOption(
   _ level: CInt, _ option: CInt, on descriptor: Descriptor, value: CInt = 1
 ) -> CInt {
   var value = value

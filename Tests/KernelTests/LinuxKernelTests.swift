@@ -92,6 +92,26 @@ struct LinuxKernelTests {
     }
   }
 
+  @Test("bytes before a FIN wait for it, and both arrive whichever way the FIN is sent")
+  func lastBytes() throws {
+    for closes in [true, false] {
+      var kernel = try LinuxKernel()
+      let pair = try makePair(&kernel, loopback)
+      let sent = kernel.send(pair.near, Array("bye".utf8).span, finFollows: true)
+      #expect(sent == .bytes(3))
+      let buffer = SharedBuffer(capacity: 64)
+      let early = kernel.receive(pair.far, into: buffer, limit: 64)
+      #expect(early == .wouldBlock)
+      if closes { kernel.close(pair.near) } else { kernel.shutdownWrite(pair.near) }
+      let last = read(&kernel, pair.far, buffer)
+      #expect(last == .bytes(3))
+      let end = read(&kernel, pair.far, buffer)
+      #expect(end == .endOfStream)
+      if !closes { kernel.close(pair.near) }
+      for descriptor in [pair.far, pair.listener] { kernel.close(descriptor) }
+    }
+  }
+
   @Test("reads no more than asked, and leaves the rest readable")
   func limitedReads() throws {
     var kernel = try LinuxKernel()

@@ -80,7 +80,9 @@ public struct SimulatedKernel: Kernel {
     return .endOfStream
   }
 
-  public func send(_ descriptor: Descriptor, _ bytes: Span<UInt8>) -> IOOutcome {
+  public func send(
+    _ descriptor: Descriptor, _ bytes: Span<UInt8>, finFollows: Bool
+  ) -> IOOutcome {
     guard let socket = socket(descriptor, "send") else { return .failed(.other(9)) }
     if bytes.isEmpty { return .bytes(0) }
     if socket.state == .connecting || simulation.blocksForNoReason { return .wouldBlock }
