@@ -5,6 +5,7 @@
 import Configuration
 import Bytes
 import Kernel
+import TLS
 import Telemetry
 import Wire
 
@@ -128,8 +129,9 @@ extension Worker where K: ~Copyable {
     name.append(UInt8(ascii: "-"))
     ASCII.appendHex(UInt64(index) << 40 | nextExchange, digits: 12, to: &name)
     return ConnectionFacts(
-      id: name, client: client.text, proto: connections[id].tls == nil ? "http/1.1" : "https/1.1",
-      host: Array((head.host?.description ?? "").utf8), path: Array(head.bytes[head.path]),
+      id: name, client: client.text, proto: head.version == .http10 ? "http/1.0" : "http/1.1",
+      tls: connections[id].tls?.version.word, host: Array((head.host?.description ?? "").utf8),
+      path: Array(head.bytes[head.path]),
       origin: head.values(of: .origin).first.map { Array(head.bytes[$0]) },
       requestID: client.requestID)
   }
@@ -175,12 +177,11 @@ extension Worker where K: ~Copyable {
   private mutating func refuseUnread(
     _ id: SlotID, _ fault: Fault, detail: StaticString? = nil
   ) {
-    let isTLS = connections[id].tls != nil
     metrics.add(fault.counter)
     if let response = LocalResponse.fault(fault, closes: true) { send(id, response.bytes()) }
     let facts = ConnectionFacts(
       id: [], client: connections[id].peer.description,
-      proto: isTLS ? "https/1.1" : "http/1.1", host: [], path: [])
+      proto: "http/1.1", tls: connections[id].tls?.version.word, host: [], path: [])
     accessLog.http(
       facts, method: [],
       ResponseFacts(

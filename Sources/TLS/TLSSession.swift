@@ -137,10 +137,10 @@ extension TLSSession {
     return unsafe String(decoding: name, as: UTF8.self)
   }
 
-  /// "TLSv1.3" or "TLSv1.2".
-  public var versionName: String {
-    // Safety: a static string.
-    unsafe String(cString: SSL_get_version(ssl))
+  /// Of no meaning before the handshake is over. Nothing older than 1.2 is ever agreed on.
+  public var version: TLSVersion {
+    // Safety: reads a number.
+    unsafe SSL_version(ssl) == TLS1_3_VERSION ? .tls13 : .tls12
   }
 
   /// The name in the client's SNI, unvalidated.

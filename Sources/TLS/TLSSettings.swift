@@ -3,6 +3,9 @@
 
 public enum TLSVersion: Sendable, Hashable {
   case tls12, tls13
+
+  /// As the configuration and the logs write it.
+  public var word: StaticString { self == .tls13 ? "1.3" : "1.2" }
 }
 
 /// One certificate with its key, both PEM (RFC 7468).

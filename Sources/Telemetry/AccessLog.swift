@@ -22,8 +22,10 @@ public struct ConnectionFacts: Sendable {
   public var id: [UInt8]
   /// The client's address: the real one where a trusted proxy told it.
   public var client: String
-  /// "http/1.1" or "https/1.1": the request's protocol over its transport.
+  /// "http/1.0", "http/1.1" or "h2".
   public var proto: StaticString
+  /// The version of TLS towards the client, such as "1.3"; nil: plain.
+  public var tls: StaticString?
   public var host: [UInt8]
   public var path: [UInt8]
   public var route: String?
@@ -34,13 +36,14 @@ public struct ConnectionFacts: Sendable {
   public var requestID: [UInt8]?
 
   public init(
-    id: [UInt8], client: String, proto: StaticString, host: [UInt8], path: [UInt8],
-    route: String? = nil, endpoint: String? = nil, origin: [UInt8]? = nil,
+    id: [UInt8], client: String, proto: StaticString, tls: StaticString?, host: [UInt8],
+    path: [UInt8], route: String? = nil, endpoint: String? = nil, origin: [UInt8]? = nil,
     subprotocol: [UInt8]? = nil, requestID: [UInt8]? = nil
   ) {
     self.id = id
     self.client = client
     self.proto = proto
+    self.tls = tls
     self.host = host
     self.path = path
     self.route = route
@@ -61,6 +64,7 @@ public struct ConnectionFacts: Sendable {
     line.field("id", id, limit: limit)
     line.field("client", client, limit: limit)
     line.field("protocol", word: proto)
+    if let tls { line.field("tls", word: tls) } else { line.field("tls", false) }
     line.field("host", host, limit: limit)
     line.field("path", path, limit: limit)
     if let route { line.field("route", route, limit: limit) }

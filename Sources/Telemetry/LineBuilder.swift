@@ -60,6 +60,11 @@ public struct LineBuilder: Sendable {
     appendDecimal(value)
   }
 
+  public mutating func field(_ name: StaticString, _ value: Bool) {
+    key(name)
+    append(value ? "true" : "false")
+  }
+
   /// A time in milliseconds with three decimals; a negative one counts as none.
   public mutating func field(_ name: StaticString, milliseconds span: TimeSpan) {
     key(name)

@@ -93,6 +93,8 @@ def test_a_verified_client_over_each_version(authority, version):
                 client.send(b"x" * size)
                 assert client.recv(timeout=10) == b"x" * size
         assert client.close_code == 1000
+        word = {ssl.TLSVersion.TLSv1_2: "1.2", ssl.TLSVersion.TLSv1_3: "1.3"}[version]
+        running.wait_event(event="close", protocol="http/1.1", tls=word)
 
 
 def test_the_certificate_follows_the_name(authority):

@@ -92,7 +92,7 @@ final class End {
   var isEstablished: Bool { session.isEstablished }
   var isResumed: Bool { session.isResumed }
   var protocolName: String? { session.protocolName }
-  var versionName: String { session.versionName }
+  var version: TLSVersion { session.version }
   var serverName: String? { session.serverName }
   var controls: UInt16 { session.watch.controls }
   var hasOutput: Bool { !output.isEmpty }

@@ -9,12 +9,12 @@ import Testing
 struct TransferTests {
   @Test(
     "a handshake succeeds with TLS 1.3, and with TLS 1.2 where the client knows no more",
-    arguments: [(false, "TLSv1.3"), (true, "TLSv1.2")])
-  func versions(tls12Only: Bool, expected: String) throws {
+    arguments: [(false, TLSVersion.tls13), (true, .tls12)])
+  func versions(tls12Only: Bool, expected: TLSVersion) throws {
     let pair = try Setting(tls12Only: tls12Only).joined()
     #expect(pair.server.progress == .established)
     #expect(pair.client.progress == .established)
-    #expect(pair.server.versionName == expected)
+    #expect(pair.server.version == expected)
     #expect(pair.server.serverName == "a.example")
     #expect(!pair.server.isResumed)
   }

@@ -6,7 +6,7 @@ import Testing
 private func facts(path: String = "/ws", origin: String? = "https://app.example") -> ConnectionFacts
 {
   ConnectionFacts(
-    id: Array("00c0ffee".utf8), client: "192.0.2.7", proto: "https/1.1",
+    id: Array("00c0ffee".utf8), client: "192.0.2.7", proto: "http/1.1", tls: "1.3",
     host: Array("chat.example".utf8), path: Array(path.utf8), route: "chat.example/ws",
     endpoint: "10.0.0.1:80", origin: origin.map { Array($0.utf8) }, subprotocol: nil)
 }
@@ -43,8 +43,8 @@ struct AccessLogTests {
     end.backend.bytes = 4096
     log.close(facts().kept(), end, wall: 61_500_000_000)
     let who =
-      #""id":"00c0ffee","client":"192.0.2.7","protocol":"https/1.1","host":"chat.example","#
-      + #""path":"/ws","route":"chat.example/ws","endpoint":"10.0.0.1:80","#
+      #""id":"00c0ffee","client":"192.0.2.7","protocol":"http/1.1","tls":"1.3","#
+      + #""host":"chat.example","path":"/ws","route":"chat.example/ws","endpoint":"10.0.0.1:80","#
       + #""origin":"https://app.example""#
     #expect(
       lines(ring) == [
@@ -66,12 +66,15 @@ struct AccessLogTests {
     let response = ResponseFacts(
       status: 403, duration: .milliseconds(1), fault: "origin_refused", detail: "not_listed",
       bytes: 77)
-    log.http(facts(origin: "https://evil\u{1b}[1m"), method: Array("GET".utf8), response, wall: 0)
+    var plain = facts(origin: "https://evil\u{1b}[1m")
+    plain.tls = nil
+    log.http(plain, method: Array("GET".utf8), response, wall: 0)
     let written = lines(ring)
     #expect(written.count == 1)
     let line = try object(written[0])
     #expect(line["event"] as? String == "http")
     #expect(line["method"] as? String == "GET")
+    #expect(line["tls"] as? Bool == false)
     #expect(line["status"] as? Int == 403)
     #expect(line["fault"] as? String == "origin_refused")
     #expect(line["origin"] as? String == "https://evil\u{1b}[1m")
