@@ -80,6 +80,10 @@ public struct SimulatedKernel: Kernel {
     return .endOfStream
   }
 
+  public func send(_ descriptor: Descriptor, _ bytes: Span<UInt8>) -> IOOutcome {
+    send(descriptor, bytes, finFollows: false)
+  }
+
   public func send(
     _ descriptor: Descriptor, _ bytes: Span<UInt8>, finFollows: Bool
   ) -> IOOutcome {
