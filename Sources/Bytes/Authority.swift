@@ -45,7 +45,7 @@ public struct Authority: Sendable, Hashable {
 }
 
 extension Authority: CustomStringConvertible {
-  public var description: String { port.map { "\(host):\($0)" } ?? host }
+  public var description: String { port.map { host + ":" + String($0) } ?? host }
 }
 
 /// The rules that hosts of requests and of origins share.

@@ -35,7 +35,7 @@ enum ExchangeTimeout {
 /// What is needed until the backend's answer is there, and then let go.
 final class UpgradeAttempt {
   let head: RequestHead
-  var facts: ConnectionFacts
+  let facts: ConnectionFacts
   /// The request for the backend, with our own key.
   var request: [UInt8]
   /// What the backend's `Sec-WebSocket-Accept` must be, and what ours to the client is.

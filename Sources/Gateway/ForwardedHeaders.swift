@@ -19,6 +19,8 @@ struct ClientIdentity: Sendable {
   let address: IPAddress?
   /// How the client came, as far as we can trust to know: for X-Forwarded-Proto and same-origin.
   let isHTTPS: Bool
+  /// `address` as text, "unix" without one: for log lines and the fields we set.
+  let text: String
   /// What the client asked for: its Host, or what a trusted proxy says that was.
   let authority: Authority?
   let port: UInt16
@@ -34,6 +36,7 @@ struct ClientIdentity: Sendable {
     isTrusted = peer.map { peer in trusted.contains { $0.contains(peer) } } ?? false
     guard isTrusted else {
       address = peer
+      text = peer?.description ?? "unix"
       isHTTPS = isTLS
       authority = head.host
       port = localPort ?? head.host?.effectivePort(https: isTLS) ?? 0
@@ -41,6 +44,7 @@ struct ClientIdentity: Sendable {
       return
     }
     address = Self.client(of: head, behind: peer, trusted)
+    text = address?.description ?? "unix"
     let saidHTTPS = Self.forwardedHTTPS(head)
     isHTTPS = saidHTTPS ?? isTLS
     let saidHost = Self.forwardedHost(head)
@@ -51,9 +55,6 @@ struct ClientIdentity: Sendable {
       ?? authority?.effectivePort(https: isHTTPS) ?? 0
     requestID = Self.keptID(head) ?? Self.madeID(random)
   }
-
-  /// For log lines.
-  var text: String { address?.description ?? "unix" }
 
   // MARK: What a trusted proxy says
 
@@ -136,21 +137,22 @@ struct ClientIdentity: Sendable {
 enum ForwardedHeaders {
   /// Appends to `out` what the route's edits leave to us.
   static func write(_ head: RequestHead, _ client: ClientIdentity, to out: inout OutgoingHead) {
-    out.ours("X-Forwarded-For", addresses(head, client))
-    out.ours("X-Forwarded-Proto", Array((client.isHTTPS ? "https" : "http").utf8))
-    if let authority = client.authority {
-      out.ours("X-Forwarded-Host", Array(authority.description.utf8))
+    if client.isTrusted {
+      let peer = Array((client.peer?.description ?? "unknown").utf8)
+      out.ours("X-Forwarded-For", joined(head, .xForwardedFor, with: peer))
+    } else {
+      out.ours("X-Forwarded-For", client.address == nil ? "unknown" : client.text)
     }
-    if client.port != 0 { out.ours("X-Forwarded-Port", Array(String(client.port).utf8)) }
-    if let address = client.address { out.ours("X-Real-IP", Array(address.description.utf8)) }
+    out.ours("X-Forwarded-Proto", literal: client.isHTTPS ? "https" : "http")
+    if let authority = client.authority { out.ours("X-Forwarded-Host", authority.description) }
+    if client.port != 0 { out.ours("X-Forwarded-Port", String(client.port)) }
+    if client.address != nil { out.ours("X-Real-IP", client.text) }
     out.ours("X-Request-Id", client.requestID)
-    out.ours("Via", joined(head, .via, with: Array("1.1 bascule".utf8)))
-  }
-
-  /// The list so far, if its sender is trusted, and the peer at its end.
-  private static func addresses(_ head: RequestHead, _ client: ClientIdentity) -> [UInt8] {
-    let peer = Array((client.peer?.description ?? "unknown").utf8)
-    return client.isTrusted ? joined(head, .xForwardedFor, with: peer) : peer
+    if head.count(of: .via) == 0 {
+      out.ours("Via", literal: "1.1 bascule")
+    } else {
+      out.ours("Via", joined(head, .via, with: Array("1.1 bascule".utf8)))
+    }
   }
 
   /// All values of a list field, and one more.

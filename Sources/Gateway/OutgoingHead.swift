@@ -51,6 +51,16 @@ struct OutgoingHead {
     writer.field(name, value.span)
   }
 
+  mutating func ours(_ name: StaticString, _ value: String) {
+    guard edits.isEmpty || !edits.mentions(Array(name.description.utf8).span) else { return }
+    writer.field(name, value)
+  }
+
+  mutating func ours(_ name: StaticString, literal value: StaticString) {
+    guard edits.isEmpty || !edits.mentions(Array(name.description.utf8).span) else { return }
+    writer.field(name, literal: value)
+  }
+
   /// Fields of `head` for which `passes` holds, in their order and spelling.
   mutating func fields<Head: MessageHead>(
     of head: Head, where passes: (Field, Span<UInt8>) -> Bool

@@ -25,7 +25,7 @@ extension Worker where K: ~Copyable {
     let outgoing = UpstreamRequest.upgrade(
       request.head, from: client, key: offer.key, offer: offer, edits: plan.headers.request)
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
-    var facts = request.facts
+    let facts = request.facts
     facts.route = plan.name
     let attempt = UpgradeAttempt(
       head: request.head, facts: facts, request: outgoing,

@@ -17,8 +17,9 @@ public enum Party: UInt8, Sendable, CaseIterable {
   }
 }
 
-/// Who and what an exchange is about. Values as they came; they are escaped when written.
-public struct ConnectionFacts: Sendable {
+/// Who and what an exchange is about. Values as they came; they are escaped when written. A class,
+/// because a handshake hands them on several times, and each copy would count ten references.
+public final class ConnectionFacts {
   public var id: [UInt8]
   /// The client's address: the real one where a trusted proxy told it.
   public var client: String

@@ -69,12 +69,12 @@ public struct HeadWriter: Sendable {
 
   @discardableResult
   public mutating func field(_ name: StaticString, _ value: String) -> Bool {
-    field(name, Array(value.utf8).span)
+    field(name, value.utf8.span)
   }
 
   @discardableResult
   public mutating func field(_ name: String, _ value: String) -> Bool {
-    field(Array(name.utf8).span, Array(value.utf8).span)
+    field(name.utf8.span, value.utf8.span)
   }
 
   /// For values of ours, which hold no line ends.

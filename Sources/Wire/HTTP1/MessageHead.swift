@@ -43,21 +43,27 @@ extension MessageHead {
   /// out (RFC 9110 section 5.6.1). Commas inside quoted strings divide too: for lists of tokens.
   public func elements(of known: KnownField) -> [Range<Int>] {
     var elements: [Range<Int>] = []
+    forEachElement(of: known) { elements.append($0) }
+    return elements
+  }
+
+  private func forEachElement(of known: KnownField, _ body: (Range<Int>) -> Void) {
     for field in fields where field.known == known {
       var start = field.value.lowerBound
       for index in field.value.lowerBound...field.value.upperBound {
         guard index == field.value.upperBound || bytes[index] == UInt8(ascii: ",") else { continue }
         let element = ASCII.trimmed(bytes.span, start..<index)
-        if !element.isEmpty { elements.append(element) }
+        if !element.isEmpty { body(element) }
         start = index + 1
       }
     }
-    return elements
   }
 
   /// Whether a list field (Connection, Upgrade) holds `token`, which is given in lower case.
   public func hasToken(_ token: StaticString, in known: KnownField) -> Bool {
-    elements(of: known).contains { equalsIgnoringCase($0, token) }
+    var isThere = false
+    forEachElement(of: known) { isThere = isThere || equalsIgnoringCase($0, token) }
+    return isThere
   }
 
   /// `text` in lower case.
