@@ -4,7 +4,8 @@
 import Bytes
 
 public protocol MessageHead {
-  /// The head as it came, its last CRLF included. Whatever may stand behind that is no part of it.
+  /// Over HTTP/1 the head as it came, its last CRLF included; over HTTP/2 the decoded texts, one
+  /// behind the other. Whatever else may stand there is no part of it.
   var bytes: [UInt8] { get }
   /// In the order they came.
   var fields: [Field] { get }
@@ -83,7 +84,7 @@ extension MessageHead {
 
 /// The versions that are spoken here; all others are violations.
 public enum HTTPVersion: Sendable, Equatable {
-  case http10, http11
+  case http10, http11, http2
 
   /// `HTTP/1.0` or `HTTP/1.1` (RFC 9112 section 2.3).
   init(parsing text: Span<UInt8>) throws(HTTPViolation) {

@@ -8,7 +8,8 @@ public struct RequestHead: MessageHead, Sendable {
   public let fields: [Field]
   public let version: HTTPVersion
   public let method: Range<Int>
-  /// The request target as it came, whatever its form.
+  /// The request target as it came, whatever its form. Over HTTP/2 `:path`; of a plain CONNECT
+  /// `:authority`.
   public let target: Range<Int>
   /// Never empty: starts with `/`, or is `*` for `OPTIONS *`. Verbatim, without the query; free of
   /// dot segments, encoded slashes and backslashes. An absolute-form target without path gets one,
@@ -16,9 +17,13 @@ public struct RequestHead: MessageHead, Sendable {
   public let path: Range<Int>
   /// What follows the first `?`; may be empty.
   public let query: Range<Int>?
-  /// Of the Host field, or of an absolute-form target. Nil only in HTTP/1.0 without either.
+  /// Of the Host field, of an absolute-form target, or of `:authority`, which is also the one Host
+  /// field of a request over HTTP/2. Nil only in HTTP/1.0 without either.
   public let host: Authority?
-  /// Never `untilClose`.
+  /// `:protocol` of an extended CONNECT (RFC 8441); nil in HTTP/1.
+  public let protocolName: Range<Int>?
+  /// `untilClose` only in HTTP/2, where a body without Content-Length ends with the stream; `none`
+  /// there when END_STREAM came with the head.
   public let bodyFraming: BodyFraming.Length
 
   public var isGET: Bool { equals(method, "GET") }

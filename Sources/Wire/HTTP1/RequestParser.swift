@@ -62,7 +62,7 @@ public struct RequestParser: Sendable {
     return RequestHead(
       bytes: copy, fields: scanner.fields, version: line.version, method: line.method,
       target: line.targetRange, path: line.target.path ?? (copy.count - 1)..<copy.count,
-      query: line.target.query, host: host, bodyFraming: bodyFraming)
+      query: line.target.query, host: host, protocolName: nil, bodyFraming: bodyFraming)
   }
 
   /// What Host and the target say, which must be the same (RFC 9112 section 3.2.2).

@@ -1,4 +1,4 @@
-// The opening handshake over HTTP/1.1 (RFC 6455, section 4), on the side where we are the server: what
+// The opening handshake (RFC 6455, section 4, and RFC 8441), on the side where we are the server: what
 // a request asks for, and the fields of both sides' heads. The gateway answers for itself: a key is
 // never passed on, and the backend gets a fresh one. Digests come in as closures; no I/O.
 
@@ -14,12 +14,19 @@ public enum HandshakeViolation: Error, Sendable, Equatable, CaseIterable {
   case wrongVersion
   /// No Sec-WebSocket-Key, several, or one that is not 16 octets in base64 (4.2.1).
   case malformedKey
+  /// CONNECT without `:protocol`, which asks for a tunnel to anywhere (RFC 9113, section 8.5).
+  case plainConnect
+  /// An extended CONNECT for something else than a WebSocket (RFC 8441, section 4).
+  case unknownProtocol
 
-  /// 426 goes with `Sec-WebSocket-Version: 13`; after a 400 the connection closes.
+  /// 426 goes with `Sec-WebSocket-Version: 13`; after a 400 the connection closes. There is no 426
+  /// in HTTP/2: `wrongVersion` is 400 there, with the same field.
   public var status: Int {
     switch self {
     case .wrongVersion: 426
     case .wrongMethod, .hasBody, .malformedKey: 400
+    case .plainConnect: 405
+    case .unknownProtocol: 501
     }
   }
 
@@ -30,13 +37,15 @@ public enum HandshakeViolation: Error, Sendable, Equatable, CaseIterable {
     case .hasBody: "websocket-body"
     case .wrongVersion: "websocket-version"
     case .malformedKey: "websocket-key"
+    case .plainConnect: "plain-connect"
+    case .unknownProtocol: "connect-protocol"
     }
   }
 }
 
 /// What a client offers in its handshake, reduced to what may be passed on to a backend.
 public struct HandshakeOffer: Sendable, Equatable {
-  /// The client's Sec-WebSocket-Key as it came, 24 octets. Only `Handshake.accept` reads it.
+  /// The client's Sec-WebSocket-Key as it came, 24 octets; empty over HTTP/2, which has none. Only `Handshake.accept` reads it.
   public var key: [UInt8]
   /// In the client's order of preference, at most 16.
   public var subprotocols: [[UInt8]]
@@ -63,7 +72,10 @@ public enum Handshake {
 
   /// What a request asks for (4.2.1). It asks for a WebSocket when it is HTTP/1.1 with `upgrade` in
   /// Connection and exactly `websocket` in Upgrade; only then can it be refused.
+  /// Over HTTP/2 it is an extended CONNECT, which needs no key and may leave out the version
+  /// (RFC 8441, section 5).
   public static func classify(_ head: RequestHead) -> Classification {
+    if head.version == .http2 { return classifyConnect(head) }
     guard head.version == .http11, isUpgrade(head) else { return .plain }
     guard head.isGET else { return .refused(.wrongMethod) }
     guard !head.hasBody else { return .refused(.hasBody) }
@@ -77,6 +89,21 @@ public enum Handshake {
     return .webSocket(
       HandshakeOffer(
         key: Array(head.bytes[key]), subprotocols: subprotocols(in: head),
+        deflate: DeflateParameters.offers(in: head)))
+  }
+
+  private static func classifyConnect(_ head: RequestHead) -> Classification {
+    guard let name = head.protocolName else {
+      return head.equals(head.method, "CONNECT") ? .refused(.plainConnect) : .plain
+    }
+    guard head.equals(name, "websocket") else { return .refused(.unknownProtocol) }
+    if head.count(of: .secWebSocketVersion) > 0 {
+      guard let version = head.onlyValue(of: .secWebSocketVersion), head.equals(version, "13")
+      else { return .refused(.wrongVersion) }
+    }
+    return .webSocket(
+      HandshakeOffer(
+        key: [], subprotocols: subprotocols(in: head),
         deflate: DeflateParameters.offers(in: head)))
   }
 

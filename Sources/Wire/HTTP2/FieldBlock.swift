@@ -1,0 +1,57 @@
+// The fields of a head that we send over HTTP/2. The last line of defence of that direction: whatever
+// was checked before, nothing gets in here that a receiver could take for something else.
+
+internal import Bytes
+
+/// Fields with names in lower case, without the pseudo-fields (RFC 9113, section 8.2).
+public struct FieldBlock: Sendable {
+  struct Entry: Sendable {
+    let name: Range<Int>
+    let value: Range<Int>
+  }
+  private(set) var bytes: [UInt8] = []
+  private(set) var entries: [Entry] = []
+
+  public init() {}
+
+  public var count: Int { entries.count }
+
+  /// Adds a field, its name in lower case and its value without the blanks around it. False, and
+  /// nothing added, when the name is no token, the value holds a control byte other than HTAB, or the
+  /// field belongs to a connection (section 8.2.2).
+  @discardableResult
+  public mutating func append(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
+    guard !name.isEmpty, !Self.isConnectionSpecific(name, value) else { return false }
+    for index in 0..<name.count where !ASCII.isTokenByte(name[index]) { return false }
+    for index in 0..<value.count where !ASCII.isFieldValueByte(value[index]) { return false }
+    let start = bytes.count
+    for index in 0..<name.count { bytes.append(ASCII.lowercased(name[index])) }
+    let end = bytes.count
+    for index in ASCII.trimmed(value, 0..<value.count) { bytes.append(value[index]) }
+    entries.append(Entry(name: start..<end, value: end..<bytes.count))
+    return true
+  }
+
+  @discardableResult
+  public mutating func append(_ name: StaticString, _ value: Span<UInt8>) -> Bool {
+    var text: [UInt8] = []
+    ASCII.append(name, to: &text)
+    return append(text.span, value)
+  }
+
+  @discardableResult
+  public mutating func append(_ name: StaticString, _ value: StaticString) -> Bool {
+    var text: [UInt8] = []
+    ASCII.append(value, to: &text)
+    return append(name, text.span)
+  }
+
+  private static func isConnectionSpecific(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
+    switch KnownField(name: name) {
+    case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .http2Settings:
+      true
+    case .te: !ASCII.equalsIgnoringCase(value, "trailers")
+    default: false
+    }
+  }
+}

@@ -1,0 +1,140 @@
+// One end of an HTTP/2 connection (RFC 9113, RFC 8441): bytes in, events out, bytes out. No I/O, no
+// clock. nghttp2 keeps the states of the streams; what a peer may cost us is decided here. Owned by
+// one connection and used from its thread. A class, because the library keeps its address.
+
+public import Bytes
+
+public final class HTTP2Session {
+  private let library: NGHTTP2
+  private let limits: HTTP2Limits
+  /// Control frames that wait for `send`. They leave the library as soon as they arise, so that a
+  /// connection error is known at once.
+  private let control = SharedBuffer(capacity: 256)
+  /// Why the connection is over, once it is. What is queued should still be sent.
+  public private(set) var failure: HTTP2Violation?
+
+  private init(_ library: consuming NGHTTP2, _ limits: HTTP2Limits) {
+    self.library = library
+    self.limits = limits
+  }
+
+  /// The server's end; its SETTINGS are queued. Nil only when memory is out.
+  public static func server(_ limits: HTTP2Limits, now: MonotonicTime) -> HTTP2Session? {
+    guard let library = NGHTTP2(server: limits) else { return nil }
+    let session = HTTP2Session(library, limits)
+    session.queueSettings()
+    return session
+  }
+
+  /// The library has been told of more streams than the peer is to know of.
+  private func queueSettings() {
+    var events: [HTTP2Event] = []
+    drainControl(&events)
+    var bytes = control.withSpan { span in (0..<span.count).map { span[$0] } }
+    let streams = UInt32(clamping: limits.streams)
+    // Behind the frame header and the identifier of the first entry.
+    for index in 0..<4 {
+      bytes[11 + index] = UInt8(truncatingIfNeeded: streams >> UInt32(24 - 8 * index))
+    }
+    control.reset()
+    control.append(bytes)
+  }
+
+  /// Feeds everything that was received. Appends events in the order of the wire; ranges in them
+  /// are offsets into `bytes`.
+  public func receive(
+    _ bytes: Span<UInt8>, now: MonotonicTime, events: inout [HTTP2Event]
+  ) -> HTTP2Progress {
+    if let failure { return .failed(failure) }
+    let taken = library.feed(bytes, events: &events)
+    if taken < 0 {
+      end(.libraryGaveUp)
+    } else {
+      _ = library.returnConnectionCredit()
+      drainControl(&events)
+    }
+    return failure.map { .failed($0) } ?? .open
+  }
+
+  /// Moves everything but DATA from the library to `control`.
+  private func drainControl(_ events: inout [HTTP2Event]) {
+    guard library.queuedFrames > 0 else { return }
+    drain(into: control, limit: 0, &events)
+  }
+
+  private func drain(into output: SharedBuffer, limit: Int, _ events: inout [HTTP2Event]) {
+    let isAlive = library.drain(into: output, limit: limit, events: &events)
+    if let code = library.terminated {
+      failure = HTTP2Violation(libraryCode: code)
+    } else if !isAlive {
+      end(.libraryGaveUp)
+    }
+  }
+
+  /// Queues GOAWAY by hand: it has to get out even when the library does nothing any more.
+  private func end(_ violation: HTTP2Violation, _ code: HTTP2ErrorCode? = nil) {
+    guard failure == nil else { return }
+    failure = violation
+    let last = UInt64(UInt32(bitPattern: library.lastStream))
+    let words = last << 32 | UInt64((code ?? violation.code).rawValue)
+    control.append([0, 0, 8, 7, 0, 0, 0, 0, 0])
+    for shift in stride(from: 56, through: 0, by: -8) {
+      control.append(UInt8(truncatingIfNeeded: words >> UInt64(shift)))
+    }
+  }
+
+  // MARK: Streams
+
+  /// Keeps an opaque word for the stream's owner.
+  public func setOwner(_ stream: Int32, _ owner: UInt64) { library.setOwner(stream, owner) }
+  /// Nil when the stream is gone or has none.
+  public func owner(of stream: Int32) -> UInt64? { library.owner(stream) }
+
+  /// Queues the response's HEADERS. `ends`: END_STREAM is on it. False when the stream is gone, has
+  /// been answered, or the status is not final.
+  @discardableResult
+  public func respond(_ stream: Int32, status: UInt16, fields: FieldBlock, ends: Bool) -> Bool {
+    library.respond(stream, status: status, fields: fields, ends: ends)
+  }
+
+  /// Copies `bytes` to the stream's unsent bytes.
+  public func write(_ stream: Int32, _ bytes: Span<UInt8>) { library.write(stream, bytes) }
+  /// Bytes written that are not in an output yet.
+  public func unsent(_ stream: Int32) -> Int { library.unsent(stream) }
+  /// END_STREAM behind what is written.
+  public func finish(_ stream: Int32) { library.finish(stream, thenReset: false) }
+  /// The same, and then RST_STREAM(NO_ERROR) if the peer has not ended its side: the request is not
+  /// read to its end (RFC 9113, section 8.1). Also behind a `respond` that ended the stream.
+  public func finishThenReset(_ stream: Int32) { library.finish(stream, thenReset: true) }
+  /// RST_STREAM. What is unsent is dropped.
+  public func reset(_ stream: Int32, _ code: HTTP2ErrorCode) { library.reset(stream, code) }
+  /// Lets the peer send `count` more bytes on the stream: as many as have been taken on. The
+  /// connection's credit has been returned on receipt.
+  public func returnCredit(_ stream: Int32, _ count: Int) { library.returnCredit(stream, count) }
+
+  // MARK: Connection
+
+  public func ping(_ payload: UInt64) { library.ping(payload) }
+  /// First the notice that no new streams are wanted, later (`isFinal`) the last stream that was
+  /// taken on; newer ones are ignored from then on (RFC 9113, section 6.8).
+  public func goAway(isFinal: Bool) { library.goAway(isFinal: isFinal) }
+  /// GOAWAY with that code, then nothing more.
+  public func fail(_ code: HTTP2ErrorCode) { end(.ended, code) }
+
+  public var wantsToSend: Bool {
+    !control.isEmpty || (failure == nil && library.wantsToWrite)
+  }
+  public var openStreams: Int { library.openStreams }
+  /// The highest stream that was handed to the owner.
+  public var lastStream: Int32 { library.lastStream }
+  public static var libraryVersion: String { NGHTTP2.version }
+
+  /// Appends queued frames to `output` until nothing is left or it holds about `limit` bytes.
+  public func send(into output: SharedBuffer, limit: Int, events: inout [HTTP2Event]) {
+    control.withSpan { output.append($0) }
+    control.reset()
+    guard failure == nil else { return }
+    drain(into: output, limit: limit, &events)
+    if failure != nil { send(into: output, limit: limit, events: &events) }
+  }
+}

@@ -1,0 +1,257 @@
+// nghttp2 behind safe calls: the only place that speaks to the library, with NGHTTP2Callbacks.swift,
+// which it speaks to. Decides nothing: what a peer may do is HTTP2Session's matter. Bytes go in and
+// out through memory; the library does no I/O.
+
+internal import Bytes
+internal import CNghttp2
+
+/// One session of the library. Owned by one HTTP2Session.
+@safe
+struct NGHTTP2: ~Copyable {
+  private let session: OpaquePointer
+  private let context: UnsafeMutablePointer<HTTP2Context>
+
+  /// Nil only when memory is out.
+  init?(server limits: HTTP2Limits) {
+    // Safety: the context outlives the session, which `deinit` deletes first.
+    let context = UnsafeMutablePointer<HTTP2Context>.allocate(capacity: 1)
+    unsafe context.initialize(to: HTTP2Context(limits))
+    guard let session = unsafe Self.makeServer(context) else {
+      unsafe context.deinitialize(count: 1)
+      unsafe context.deallocate()
+      return nil
+    }
+    unsafe self.session = session
+    unsafe self.context = context
+    submitSettings(limits)
+  }
+
+  deinit {
+    unsafe nghttp2_session_del(session)
+    while let stream = unsafe context.pointee.first { unsafe context.pointee.close(stream) }
+    unsafe context.deinitialize(count: 1)
+    unsafe context.deallocate()
+  }
+
+  private static func makeServer(_ context: UnsafeMutablePointer<HTTP2Context>) -> OpaquePointer? {
+    var option: OpaquePointer?
+    guard unsafe nghttp2_option_new(&option) == 0 else { return nil }
+    defer { unsafe nghttp2_option_del(option) }
+    // Safety, here and below: pointers of the library's own making, used as its manual says.
+    unsafe nghttp2_option_set_no_auto_window_update(option, 1)
+    unsafe nghttp2_option_set_no_closed_streams(option, 1)
+    var session: OpaquePointer?
+    guard unsafe nghttp2_session_server_new2(&session, libraryCallbacks, context, option) == 0
+    else { return nil }
+    return unsafe session
+  }
+
+  /// The library is told of twice the streams, so that one too many can be refused alone instead of
+  /// ending the connection. `settingsFrame` is what the peer is told.
+  private func submitSettings(_ limits: HTTP2Limits) {
+    var entries = Self.entries(limits, streams: limits.streams * 2)
+    unsafe nghttp2_submit_settings(session, 0, &entries, entries.count)
+    let window = Int32(clamping: limits.connectionWindow)
+    unsafe nghttp2_session_set_local_window_size(session, 0, 0, window)
+  }
+
+  private static func entries(_ limits: HTTP2Limits, streams: Int) -> [nghttp2_settings_entry] {
+    [
+      entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, streams),
+      entry(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.streamWindow),
+      entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.headerListBytes),
+      entry(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1),
+      entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),
+    ]
+  }
+
+  private static func entry(_ id: nghttp2_settings_id, _ value: Int) -> nghttp2_settings_entry {
+    nghttp2_settings_entry(settings_id: Int32(id.rawValue), value: UInt32(clamping: value))
+  }
+
+  // MARK: Bytes in and out
+
+  /// Feeds received bytes. Events get ranges that count from `base` bytes before them. False when the
+  /// library cannot go on.
+  func feed(_ bytes: Span<UInt8>, events: inout [HTTP2Event]) -> Int {
+    // Safety: the callbacks run inside the call only, while `bytes` and `events` are lent.
+    unsafe bytes.withUnsafeBufferPointer { buffer in
+      unsafe withUnsafeMutablePointer(to: &events) { events in
+        unsafe context.pointee.events = events
+        unsafe context.pointee.input = buffer.baseAddress
+        let result = unsafe nghttp2_session_mem_recv(session, buffer.baseAddress, buffer.count)
+        unsafe context.pointee.events = nil
+        unsafe context.pointee.input = nil
+        return result
+      }
+    }
+  }
+
+  /// Appends frames to `output`; DATA only until it holds `limit` bytes.
+  func drain(into output: SharedBuffer, limit: Int, events: inout [HTTP2Event]) -> Bool {
+    // Safety: as in `feed`; `output` is kept alive by the caller.
+    unsafe withUnsafeMutablePointer(to: &events) { events in
+      unsafe context.pointee.events = events
+      unsafe context.pointee.output = Unmanaged.passUnretained(output)
+      unsafe context.pointee.outputLimit = limit
+      defer {
+        unsafe context.pointee.events = nil
+        unsafe context.pointee.output = nil
+      }
+      while true {
+        var start: UnsafePointer<UInt8>?
+        let count = unsafe nghttp2_session_mem_send(session, &start)
+        guard count > 0, let start = unsafe start else { return count == 0 }
+        unsafe output.append(UnsafeBufferPointer(start: start, count: count).span)
+      }
+    }
+  }
+
+  /// Frames that wait, without DATA that flow control holds back.
+  var queuedFrames: Int { unsafe nghttp2_session_get_outbound_queue_size(session) }
+  var wantsToWrite: Bool { unsafe nghttp2_session_want_write(session) != 0 }
+  var lastStream: Int32 { unsafe nghttp2_session_get_last_proc_stream_id(session) }
+  var openStreams: Int { unsafe context.pointee.count }
+  var terminated: UInt32? { unsafe context.pointee.terminated }
+
+  func returnConnectionCredit() -> Int {
+    let count = unsafe context.pointee.received
+    unsafe context.pointee.received = 0
+    if count > 0 { unsafe nghttp2_session_consume_connection(session, count) }
+    return count
+  }
+
+  // MARK: Streams
+
+  private func stream(_ id: Int32) -> UnsafeMutablePointer<HTTP2Stream>? {
+    // Safety: only streams that `open` has made are user data.
+    unsafe nghttp2_session_get_stream_user_data(session, id)?
+      .assumingMemoryBound(to: HTTP2Stream.self)
+  }
+
+  func setOwner(_ id: Int32, _ owner: UInt64) {
+    guard let stream = unsafe stream(id) else { return }
+    unsafe stream.pointee.owner = owner
+    unsafe stream.pointee.flags.insert(.owned)
+  }
+
+  func owner(_ id: Int32) -> UInt64? {
+    guard let stream = unsafe stream(id), unsafe stream.pointee.flags.contains(.owned) else {
+      return nil
+    }
+    return unsafe stream.pointee.owner
+  }
+
+  func respond(_ id: Int32, status: UInt16, fields: FieldBlock, ends: Bool) -> Bool {
+    guard let stream = unsafe stream(id), unsafe !stream.pointee.flags.contains(.answered),
+      status >= 200, status <= 999
+    else { return false }
+    var provider = unsafe nghttp2_data_provider()
+    unsafe provider.source.ptr = UnsafeMutableRawPointer(stream)
+    unsafe provider.read_callback = readUnsent
+    let result = unsafe withFields(status, fields) { entries, count in
+      ends
+        ? unsafe nghttp2_submit_response(session, id, entries, count, nil)
+        : unsafe nghttp2_submit_response(session, id, entries, count, &provider)
+    }
+    guard result == 0 else { return false }
+    unsafe stream.pointee.flags.insert(.answered)
+    return true
+  }
+
+  /// Lends the fields in the library's form, `:status` first. The library copies them.
+  private func withFields(
+    _ status: UInt16, _ fields: FieldBlock, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
+  ) -> Int32 {
+    let name = Array(":status".utf8)
+    var value: [UInt8] = []
+    ASCII.appendDecimal(UInt64(status), to: &value)
+    var bytes = name + value + fields.bytes
+    let shift = name.count + value.count
+    // Safety: ranges of entries lie within `bytes`, which stays where it is during the call.
+    return unsafe bytes.withUnsafeMutableBufferPointer { buffer in
+      guard let base = buffer.baseAddress else { return -1 }
+      var entries: [nghttp2_nv] = unsafe []
+      unsafe entries.reserveCapacity(fields.entries.count + 1)
+      unsafe entries.append(Self.field(base, 0..<name.count, name.count..<shift, 0))
+      for entry in fields.entries {
+        unsafe entries.append(Self.field(base, entry.name, entry.value, shift))
+      }
+      return unsafe entries.withUnsafeBufferPointer { unsafe body($0.baseAddress, $0.count) }
+    }
+  }
+
+  private static func field(
+    _ base: UnsafeMutablePointer<UInt8>, _ name: Range<Int>, _ value: Range<Int>, _ shift: Int
+  ) -> nghttp2_nv {
+    unsafe nghttp2_nv(
+      name: base + shift + name.lowerBound, value: base + shift + value.lowerBound,
+      namelen: name.count, valuelen: value.count, flags: 0)
+  }
+
+  func write(_ id: Int32, _ bytes: Span<UInt8>) {
+    guard let stream = unsafe stream(id),
+      unsafe stream.pointee.flags.isDisjoint(with: [.finishing, .resetByOwner])
+    else { return }
+    unsafe stream.pointee.unsent.append(bytes)
+    unsafe wake(stream)
+  }
+
+  private func wake(_ stream: UnsafeMutablePointer<HTTP2Stream>) {
+    guard unsafe stream.pointee.flags.contains(.idle) else { return }
+    unsafe stream.pointee.flags.remove(.idle)
+    unsafe nghttp2_session_resume_data(session, stream.pointee.id)
+  }
+
+  func unsent(_ id: Int32) -> Int {
+    guard let stream = unsafe stream(id) else { return 0 }
+    return unsafe stream.pointee.unsent.count
+  }
+
+  func finish(_ id: Int32, thenReset: Bool) {
+    guard let stream = unsafe stream(id) else { return }
+    if thenReset {
+      unsafe stream.pointee.flags.insert(.resetsAfterEnd)
+      if unsafe stream.pointee.flags.contains(.endSent) {
+        unsafe resetAfterEnd(session, stream)
+      }
+    }
+    unsafe stream.pointee.flags.insert(.finishing)
+    unsafe wake(stream)
+  }
+
+  func reset(_ id: Int32, _ code: HTTP2ErrorCode) {
+    guard let stream = unsafe stream(id), unsafe !stream.pointee.flags.contains(.resetByOwner)
+    else { return }
+    unsafe stream.pointee.flags.insert(.resetByOwner)
+    unsafe stream.pointee.unsent.removeAll()
+    unsafe nghttp2_submit_rst_stream(session, 0, id, code.rawValue)
+  }
+
+  func returnCredit(_ id: Int32, _ count: Int) {
+    guard count > 0 else { return }
+    unsafe nghttp2_session_consume_stream(session, id, count)
+  }
+
+  // MARK: Connection
+
+  func ping(_ payload: UInt64) {
+    var bytes: [UInt8] = (0..<8).map { UInt8(truncatingIfNeeded: payload >> UInt64(56 - 8 * $0)) }
+    unsafe nghttp2_submit_ping(session, 0, &bytes)
+  }
+
+  func goAway(isFinal: Bool) {
+    if isFinal {
+      unsafe nghttp2_submit_goaway(session, 0, lastStream, 0, nil, 0)
+    } else {
+      unsafe nghttp2_submit_shutdown_notice(session)
+    }
+  }
+
+  static var version: String {
+    guard let info = unsafe nghttp2_version(0), let text = unsafe info.pointee.version_str else {
+      return ""
+    }
+    return unsafe String(cString: text)
+  }
+}

@@ -1,0 +1,198 @@
+// From decoded fields to a request head (RFC 9113, sections 8.2 and 8.3). The library has checked the
+// message; what decides about routing and forwarding is checked again here, by the rules of HTTP/1.1.
+// Fields are counted as they come; at a limit everything decoded is dropped at once.
+
+internal import Bytes
+
+/// The fields of the one field block that is being received.
+struct RequestFields {
+  private let limits: HTTP2Limits
+  private var bytes: [UInt8] = []
+  private var fields: [Field] = []
+  private var cookie: [UInt8] = []
+  private var listBytes = 0
+  private var fieldCount = 0
+  private var contentLength: UInt64?
+  private(set) var violation: HTTPViolation?
+
+  private var method: Range<Int>?
+  private var scheme: Range<Int>?
+  private var path: Range<Int>?
+  private var authority: Range<Int>?
+  private var protocolName: Range<Int>?
+  private var host: Range<Int>?
+
+  init(limits: HTTP2Limits) { self.limits = limits }
+
+  /// Forgets everything and gives its memory back.
+  mutating func startOver() { self = RequestFields(limits: limits) }
+
+  /// Takes a decoded field, or only counts it once a limit has been passed.
+  mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+    guard violation == nil else { return }
+    do throws(HTTPViolation) {
+      try take(name, value)
+    } catch {
+      startOver()
+      violation = error
+    }
+  }
+
+  private mutating func take(
+    _ name: Span<UInt8>, _ value: Span<UInt8>
+  ) throws(HTTPViolation) {
+    // RFC 7541, section 4.1. No string of the library is longer than 64 KiB.
+    listBytes += name.count + value.count + 32
+    guard listBytes <= limits.headerListBytes else { throw .headTooLarge }
+    guard name.count + value.count + 2 <= limits.lineBytesMax else { throw .lineTooLong }
+    for index in 0..<value.count where !ASCII.isFieldValueByte(value[index]) {
+      throw .forbiddenByte
+    }
+    if !name.isEmpty, name[0] == UInt8(ascii: ":") { return try takePseudo(name, value) }
+    fieldCount += 1
+    guard fieldCount <= limits.fieldsMax else { throw .tooManyFields }
+    for index in 0..<name.count
+    where !ASCII.isTokenByte(name[index]) || ASCII.isUpperCase(name[index]) {
+      throw .malformedFieldName
+    }
+    try takeField(KnownField(name: name), name, value)
+  }
+
+  private mutating func takePseudo(
+    _ name: Span<UInt8>, _ value: Span<UInt8>
+  ) throws(HTTPViolation) {
+    for index in 0..<value.count where value[index] <= 0x20 || value[index] >= 0x7f {
+      throw .forbiddenByte
+    }
+    let range = append(value)
+    if ASCII.equals(name, ":method") {
+      method = range
+    } else if ASCII.equals(name, ":scheme") {
+      scheme = range
+    } else if ASCII.equals(name, ":path") {
+      path = range
+    } else if ASCII.equals(name, ":authority") {
+      authority = range
+    } else if ASCII.equals(name, ":protocol") {
+      protocolName = range
+    } else {
+      throw .malformedFieldName
+    }
+  }
+
+  private mutating func takeField(
+    _ known: KnownField, _ name: Span<UInt8>, _ value: Span<UInt8>
+  ) throws(HTTPViolation) {
+    switch known {
+    case .cookie:
+      // Section 8.2.3: crumbs are one field to everybody else.
+      if !cookie.isEmpty { ASCII.append("; ", to: &cookie) }
+      for index in 0..<value.count { cookie.append(value[index]) }
+    case .host:
+      guard host == nil else { throw .duplicateHost }
+      host = append(value)
+    case .contentLength:
+      guard let length = ASCII.decimal(value) else { throw .malformedContentLength }
+      guard contentLength == nil else { throw .duplicateContentLength }
+      contentLength = length
+      appendField(known, name, value)
+    case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade:
+      throw .malformedFieldName
+    default:
+      appendField(known, name, value)
+    }
+  }
+
+  private mutating func append(_ text: Span<UInt8>) -> Range<Int> {
+    if bytes.isEmpty { bytes.reserveCapacity(512) }
+    let start = bytes.count
+    for index in 0..<text.count { bytes.append(text[index]) }
+    return start..<bytes.count
+  }
+
+  private mutating func appendField(
+    _ known: KnownField, _ name: Span<UInt8>, _ value: Span<UInt8>
+  ) {
+    if fields.isEmpty { fields.reserveCapacity(16) }
+    let nameRange = append(name)
+    fields.append(Field(name: nameRange, value: append(value), known: known))
+  }
+
+  /// The head, when the block is complete. `ends`: END_STREAM came with it.
+  mutating func finish(ends: Bool) throws(HTTPViolation) -> RequestHead {
+    if let violation { throw violation }
+    guard let method else { throw .malformedRequestLine }
+    try Self.check(method: bytes.span.extracting(method))
+    let https = try isHTTPS()
+    let host = try appendHost(https: https)
+    try appendCookie()
+    let isConnect = ASCII.equals(bytes.span.extracting(method), "CONNECT")
+    let allowsAsterisk = ASCII.equals(bytes.span.extracting(method), "OPTIONS")
+    var targetRange = path ?? authority
+    if isConnect, protocolName == nil {
+      // A plain CONNECT has no path (section 8.5); heads always have one.
+      bytes.append(UInt8(ascii: "/"))
+      path = (bytes.count - 1)..<bytes.count
+      targetRange = authority
+    }
+    guard let path, let targetRange, !path.isEmpty else { throw .malformedTarget }
+    let isAsterisk = allowsAsterisk && ASCII.equals(bytes.span.extracting(path), "*")
+    guard isAsterisk || bytes[path.lowerBound] == UInt8(ascii: "/") else {
+      throw .malformedTarget
+    }
+    let target = try RequestTarget(bytes.span, path, allowsAsterisk: allowsAsterisk)
+    guard let targetPath = target.path else { throw .malformedTarget }
+    return RequestHead(
+      bytes: bytes, fields: fields, version: .http2, method: method, target: targetRange,
+      path: targetPath, query: target.query, host: host, protocolName: protocolName,
+      bodyFraming: ends ? .none : contentLength.map { .length($0) } ?? .untilClose)
+  }
+
+  private static func check(method: Span<UInt8>) throws(HTTPViolation) {
+    for index in 0..<method.count {
+      let byte = method[index]
+      guard ASCII.isTokenByte(byte), !ASCII.isLowerCase(byte) else { throw .malformedMethod }
+    }
+    if method.isEmpty { throw .malformedMethod }
+    if ASCII.equals(method, "TRACE") { throw .methodNotAllowed }
+  }
+
+  /// Only a plain CONNECT has no scheme. What it says is not believed, but it has to be one of ours.
+  private func isHTTPS() throws(HTTPViolation) -> Bool {
+    guard let scheme else { return false }
+    let text = bytes.span.extracting(scheme)
+    if ASCII.equalsIgnoringCase(text, "https") { return true }
+    guard ASCII.equalsIgnoringCase(text, "http") else { throw .malformedTarget }
+    return false
+  }
+
+  /// `:authority` becomes the one Host field; a `host` beside it has to say the same (section 8.3.1).
+  private mutating func appendHost(https: Bool) throws(HTTPViolation) -> Authority {
+    guard let named = authority ?? host else { throw .missingHost }
+    guard let result = Authority(parsing: bytes.span.extracting(named)) else {
+      throw .malformedHost
+    }
+    if authority != nil, let host {
+      guard let other = Authority(parsing: bytes.span.extracting(host)) else {
+        throw .malformedHost
+      }
+      guard other.host == result.host,
+        other.effectivePort(https: https) == result.effectivePort(https: https)
+      else { throw .targetHostMismatch }
+    }
+    let start = bytes.count
+    ASCII.append("host", to: &bytes)
+    fields.insert(Field(name: start..<bytes.count, value: named, known: .host), at: 0)
+    return result
+  }
+
+  private mutating func appendCookie() throws(HTTPViolation) {
+    guard !cookie.isEmpty else { return }
+    guard cookie.count + 8 <= limits.lineBytesMax else { throw .lineTooLong }
+    let start = bytes.count
+    ASCII.append("cookie", to: &bytes)
+    let end = bytes.count
+    bytes.append(contentsOf: cookie)
+    fields.append(Field(name: start..<end, value: end..<bytes.count, known: .cookie))
+  }
+}
