@@ -43,17 +43,19 @@ extension ConfigValue {
       var section = current ?? V()
       guard let entries = node.entries(reportingTo: &reader, keys: names) else { return nil }
       section.begin(node, reader)
-      for entry in entries where !names.contains(entry.key) {
+      let unknown = entries.filter { !names.contains($0.key) }
+      for entry in unknown {
         let advice =
           elsewhere.names.contains(entry.key) ? elsewhere.note : advice(entry.key, keys)
         reader.report(entry.keyLocation, "unknown key \(quoted(entry.key)); \(advice)")
       }
+      let misspelt = unknown.compactMap { NearestName.of($0.key, among: names) }
       var written = WrittenSection(node: node)
       for key in keys {
         if let entry = entries.first(where: { $0.key == key.name }) {
           if !key.read(&section, entry.value, &reader) { written.wrong.insert(key.name) }
         } else if key.required {
-          if !reader.isIncomplete {
+          if !reader.isIncomplete, !misspelt.contains(key.name) {
             reader.report(node.location, "the key \(quoted(key.name)) is missing here")
           }
           written.wrong.insert(key.name)

@@ -19,18 +19,21 @@ public struct Limits: Sendable, Equatable {
   /// Pings a client may send at once, and then per second, before it is closed with 1008.
   public var pingBurst = 50
   public var pingRate = 10
+  public var http2 = HTTP2LimitSettings()
 
   public init() {}
 }
 
 extension Limits: ConfigSection {
-  static let keys: [ConfigKey<Self>] = [
+  static let keys: [ConfigKey<Self>] = ownKeys + http2Keys
+
+  private static let ownKeys: [ConfigKey<Self>] = [
     ConfigKey(
       "request_head", \.requestHead, .size(1024...1_048_576),
-      "A request head, its line included; longer ones get 431."),
+      "A request head of HTTP/1.1, its line included; longer ones get 431."),
     ConfigKey(
       "request_line", \.requestLine, .size(256...1_048_576),
-      "A request line; longer ones get 414."),
+      "A request line; longer ones get 414. Also the path of an HTTP/2 request."),
     ConfigKey(
       "request_fields", \.requestFields, .integer(8...10_000),
       "Fields of a request head; more get 431."),
@@ -65,5 +68,6 @@ extension Limits: ConfigSection {
         node.location,
         "request_line (\(requestLine) bytes) does not fit into request_head (\(requestHead) bytes)")
     }
+    http2.validate(written, &reader)
   }
 }

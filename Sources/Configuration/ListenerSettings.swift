@@ -3,10 +3,11 @@ public import Bytes
 
 /// A bound socket.
 public struct ListenerSettings: Sendable, Equatable {
-  public enum ApplicationProtocol: Sendable, Equatable { case http11 }
+  public enum ApplicationProtocol: Sendable, Equatable { case h2, http11 }
 
   public var bind: EndpointAddress
-  /// In the order of preference.
+  /// Each at most once, the preferred first. Under TLS they are what ALPN offers; without TLS the
+  /// client's first bytes tell which it speaks (RFC 9113 section 3.3).
   public var protocols = [ApplicationProtocol.http11]
   /// Pending connections the kernel may queue; it caps this at net.core.somaxconn.
   public var backlog = 4096
@@ -23,11 +24,12 @@ extension ListenerSettings: ConfigSection {
 
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
-      "bind", \.bind, .endpoint, required: true,
+      "bind", \.bind, .bindAddress, required: true,
       "The address to listen on; 0.0.0.0 and [::] stand for all."),
     ConfigKey(
       "protocols", \.protocols, .list(of: .applicationProtocol, atLeastOne: true),
-      "What clients may speak here, the preferred first."),
+      "What clients may speak here, the preferred first. Without this key both under TLS, and"
+        + " http/1.1 alone without it; there h2 is for clients that begin with HTTP/2 at once."),
     ConfigKey(
       "backlog", \.backlog, .integer(1...65_535),
       "Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."),
@@ -40,44 +42,39 @@ extension ListenerSettings: ConfigSection {
     var listener = Self()
     listener.bind = EndpointAddress(parsing: "0.0.0.0:8443") ?? listener.bind
     listener.tls = .example
+    listener.protocols = Self.protocols(isTLS: true)
     return listener
   }
 
   mutating func begin(_ node: Node, _ reader: Reader) { location = node.location }
 
   mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {
+    if let node = written["protocols"] {
+      reportRepeated(node, &reader)
+    } else {
+      protocols = Self.protocols(isTLS: tls != nil)
+    }
     guard written.areRight("bind"), let node = written["bind"] else { return }
+    // Port 0 is a free one, another each time.
+    if case .hostPort(let hostPort) = bind, hostPort.port == 0 { return }
     reader.claim(
       "bind \(bind)", at: node.location, otherwise: "another listener is bound to \(bind)")
   }
-}
 
-extension ConfigValue<EndpointAddress> {
-  static let endpoint = endpoint(minimumPort: 0)
+  private static func protocols(isTLS: Bool) -> [ApplicationProtocol] {
+    isTLS ? [.h2, .http11] : [.http11]
+  }
 
-  static func endpoint(minimumPort: UInt16) -> Self {
-    text("an address with a port", form: "HOST:PORT or unix:/PATH", show: { "\($0)" }) {
-      (text) throws(Complaint) in
-      guard let address = EndpointAddress(parsing: text) else {
-        throw Complaint(
-          "\(quoted(text)) is not an address with a port, such as 127.0.0.1:8080,"
-            + " name.example:8080, \"[::1]:8080\" or unix:/run/name.sock")
-      }
-      if case .hostPort(let hostPort) = address, hostPort.port < minimumPort {
-        throw Complaint("\(quoted(text)) has port 0, which cannot be connected to")
-      }
-      return address
+  private func reportRepeated(_ node: Node, _ reader: inout Reader) {
+    guard case .sequence(let entries) = node.content else { return }
+    var seen: Set<String> = []
+    for entry in entries {
+      guard case .scalar(let text, _) = entry.content, !seen.insert(text).inserted else { continue }
+      reader.report(entry.location, "\(quoted(text)) is listed twice")
     }
   }
 }
 
 extension ConfigValue<ListenerSettings.ApplicationProtocol> {
-  fileprivate static let applicationProtocol = text("http/1.1", show: { _ in "http/1.1" }) {
-    (text) throws(Complaint) in
-    switch text {
-    case "http/1.1": return .http11
-    case "h2": throw Complaint("this version does not speak HTTP/2 yet: write [http/1.1]")
-    default: throw Complaint("\(quoted(text)) is not a protocol known here: write [http/1.1]")
-    }
-  }
+  fileprivate static let applicationProtocol = word([("h2", .h2), ("http/1.1", .http11)])
 }

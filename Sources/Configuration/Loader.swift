@@ -21,10 +21,11 @@ public enum FileProblem: Error, Sendable, Equatable, CustomStringConvertible {
   }
 }
 
-/// Either everything is right, or here is every mistake, by file, line and column.
 public enum ConfigurationResult: Sendable {
   case success(Snapshot)
-  case failure([Diagnostic])
+  /// Every mistake, by file, line and column; and what could be read nevertheless, only to look for
+  /// mistakes of other kinds in it: what was wrong is left out, has its default or is empty.
+  case failure([Diagnostic], readable: Snapshot?)
 }
 
 public enum Loader {
@@ -43,7 +44,7 @@ public enum Loader {
     let root = root(
       file: file, environment: environment, readFile: readFile, listFiles: listFiles, &reader)
     if let root, reader.diagnostics.isEmpty { return .success(Snapshot(root)) }
-    return .failure(Set(reader.diagnostics).sorted())
+    return .failure(Set(reader.diagnostics).sorted(), readable: root.map { Snapshot($0) })
   }
 
   static func root(

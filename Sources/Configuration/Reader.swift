@@ -4,8 +4,9 @@ import Bytes
 
 struct Reader {
   private(set) var diagnostics: [Diagnostic] = []
-  /// The names under `upstreams`. Read before the routes that refer to them.
-  var upstreamNames: Set<String> = []
+  /// The names under `upstreams`, read before the routes that refer to them; nil while there is no
+  /// such section to compare with, which is the mistake to report.
+  var upstreamNames: Set<String>?
   /// The global timeouts, which every route starts from. Read before the routes.
   var timeouts = Timeouts()
   /// A file could not be read: what is missing may be there, and is not reported.

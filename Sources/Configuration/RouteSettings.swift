@@ -78,10 +78,10 @@ extension ConfigValue<String> {
     let line = Self.line("the name of an upstream", form: "NAME")
     return ConfigValue(syntax: line.syntax, form: line.form) { node, _, reader in
       guard let name = line.read(node, nil, &reader) else { return nil }
-      if reader.upstreamNames.contains(name) { return name }
+      guard let known = reader.upstreamNames, !known.contains(name) else { return name }
       if !reader.isIncomplete {
         reader.report(
-          node.location, "no upstream is called \(quoted(name)); \(advice(name, reader))")
+          node.location, "no upstream is called \(quoted(name)); \(advice(name, known.sorted()))")
       }
       return nil
     } show: {
@@ -89,9 +89,7 @@ extension ConfigValue<String> {
     }
   }
 
-  private static func advice(_ name: String, _ reader: Reader) -> String {
-    let known = reader.upstreamNames.sorted()
-    if known.isEmpty { return "there are none" }
+  private static func advice(_ name: String, _ known: [String]) -> String {
     if let nearest = NearestName.of(name, among: known) {
       return "did you mean \(quoted(nearest))?"
     }

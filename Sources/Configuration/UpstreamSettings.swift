@@ -70,7 +70,7 @@ extension UpstreamSettings: ConfigSection {
 
 extension ConfigValue<EndpointSettings> {
   fileprivate static var endpointSettings: Self {
-    let address = ConfigValue<EndpointAddress>.endpoint(minimumPort: 1)
+    let address = ConfigValue<EndpointAddress>.endpoint
     return ConfigValue(syntax: address.syntax, form: address.form) { node, _, reader in
       address.read(node, nil, &reader)
         .map { EndpointSettings(address: $0, location: node.location) }

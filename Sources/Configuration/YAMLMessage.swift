@@ -16,12 +16,11 @@ enum YAMLMessage {
     if problem.context.hasSuffix("anchor") {
       return "a value that begins with & must be quoted"
     }
+    if problem.message.hasPrefix("found a tab character") { return tab }
     guard let hint = hints.first(where: { problem.message == $0.problem })?.hint else {
       return [problem.message, problem.context].filter { !$0.isEmpty }.joined(separator: " ")
     }
-    if character == UInt8(ascii: "\t") {
-      return "a tab cannot be used to indent YAML: use spaces"
-    }
+    if character == UInt8(ascii: "\t") { return tab }
     return "not valid YAML: \(hint)"
   }
 
@@ -50,6 +49,8 @@ enum YAMLMessage {
     }
   }
 
+  private static let tab = "a tab cannot be used to indent YAML: use spaces"
+
   private static let hints: [(problem: String, hint: String)] = [
     (
       "mapping values are not allowed in this context",
@@ -62,7 +63,7 @@ enum YAMLMessage {
     ),
     (
       "did not find expected '-' indicator",
-      "an entry of this list must begin with \"- \"; check the indentation"
+      "an entry of this list must begin with \"- \", and the keys of one stand under its first key"
     ),
     (
       "did not find expected node content",

@@ -185,7 +185,7 @@ extension Worker where K: ~Copyable {
     accessLog.http(
       facts, method: [],
       ResponseFacts(
-        status: fault.status, duration: .zero, fault: fault.word, detail: detail),
+        status: fault.status, duration: nil, fault: fault.word, detail: detail),
       wall: kernel.wallClock())
     finish(id, lingering: true)
   }
@@ -229,10 +229,12 @@ extension Worker where K: ~Copyable {
   ) {
     let isHEAD = request.head.isHEAD
     send(id, response.bytes(withoutBody: isHEAD))
+    // Not the time of this turn: head and answer are often in the same, which would come to 0.
+    let duration = kernel.now() - request.startedAt
     accessLog.http(
       request.facts, method: request.head.methodBytes,
       ResponseFacts(
-        status: response.status, duration: now - request.startedAt, fault: fault, detail: detail,
+        status: response.status, duration: duration, fault: fault, detail: detail,
         bytes: isHEAD ? 0 : response.bodyCount),
       wall: kernel.wallClock())
   }

@@ -121,7 +121,8 @@ public struct CloseFacts: Sendable {
 public struct ResponseFacts: Sendable {
   /// Nil when the client was gone before any answer.
   public var status: UInt16?
-  public var duration: TimeSpan
+  /// From the head to the end of the answer; nil when the head never came whole.
+  public var duration: TimeSpan?
   /// The word of a fault; nil for an ordinary answer.
   public var fault: StaticString?
   public var detail: StaticString?
@@ -129,7 +130,7 @@ public struct ResponseFacts: Sendable {
   public var bytes: UInt64 = 0
 
   public init(
-    status: UInt16?, duration: TimeSpan, fault: StaticString? = nil, detail: StaticString? = nil,
+    status: UInt16?, duration: TimeSpan?, fault: StaticString? = nil, detail: StaticString? = nil,
     bytes: UInt64 = 0
   ) {
     self.status = status
@@ -198,7 +199,7 @@ public struct AccessLog {
     if let fault = response.fault { line.field("fault", word: fault) }
     if let detail = response.detail { line.field("detail", word: detail) }
     line.field("bytes", response.bytes)
-    line.field("duration_ms", milliseconds: response.duration)
+    if let span = response.duration { line.field("duration_ms", milliseconds: span) }
   }
 
   private static func addEndFields(_ end: CloseFacts, to line: inout LineBuilder) {

@@ -5,7 +5,7 @@ import Bytes
 /// What the command line asks for.
 enum Arguments: Equatable {
   case run(config: String)
-  case check(config: String)
+  case check(config: String, whileRunning: Bool)
   case demo(http: UInt16, https: UInt16)
   case echo(port: UInt16)
   case reference
@@ -27,7 +27,11 @@ enum Arguments: Equatable {
     case "--help", "-h", "help": return .help(rest.first)
     case "--version", "-V", "version": return .version
     case "run": return .run(config: try config(command, rest))
-    case "check": return .check(config: try config(command, rest))
+    case "check":
+      let others = rest.filter { $0 != "--running" }
+      return .check(
+        config: try config(command, others, switches: ["--running"]),
+        whileRunning: others.count < rest.count)
     case "demo":
       let values = try options(command, rest, ["--http": "8080", "--https": "8443"])
       return .demo(
@@ -42,13 +46,17 @@ enum Arguments: Equatable {
     }
   }
 
-  private static func config(_ command: String, _ words: [String]) throws(Mistake) -> String {
-    try options(command, words, ["--config": defaultConfig])["--config"] ?? defaultConfig
+  private static func config(
+    _ command: String, _ words: [String], switches: [String] = []
+  ) throws(Mistake) -> String {
+    let values = try options(command, words, ["--config": defaultConfig], switches: switches)
+    return values["--config"] ?? defaultConfig
   }
 
-  /// `--name VALUE` and `--name=VALUE`, over the defaults.
+  /// `--name VALUE` and `--name=VALUE`, over the defaults. `switches` have been taken out before, and
+  /// are only offered to whoever mistypes one.
   private static func options(
-    _ command: String, _ words: [String], _ defaults: [String: String]
+    _ command: String, _ words: [String], _ defaults: [String: String], switches: [String] = []
   ) throws(Mistake) -> [String: String] {
     var values = defaults
     var index = 0
@@ -56,7 +64,7 @@ enum Arguments: Equatable {
       let parts = words[index].split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       let name = String(parts[0])
       guard defaults[name] != nil else {
-        throw unknown("flag of \(command)", name, Array(defaults.keys).sorted() + ["--help"])
+        throw unknown("flag of \(command)", name, defaults.keys.sorted() + switches + ["--help"])
       }
       if parts.count == 2 {
         values[name] = String(parts[1])

@@ -25,7 +25,7 @@ enum Command {
     case .help(let command): tell(Help.text(for: command))
     case .version: tell("bascule \(Version.text)\n\(Version.libraries)")
     case .reference: write(Reference.text(), to: StandardStreams.output)
-    case .check(let file): return check(file)
+    case .check(let file, let whileRunning): return check(file, whileRunning)
     case .run(let file): return start(file)
     case .echo(let port):
       return ended { () throws(StartFailure) in try Program.echo(port: port) }
@@ -55,24 +55,29 @@ enum Command {
       })
   }
 
-  private static func check(_ file: String) -> Int32 {
+  private static func check(_ file: String, _ whileRunning: Bool) -> Int32 {
     switch load(file) {
-    case .failure(let problems): return report(problems)
+    case .failure(let problems, let readable):
+      return report(problems, readable, whileRunning: whileRunning)
     case .success(let snapshot):
-      let problems = Program.check(snapshot)
+      let problems = Program.check(snapshot, whileRunning: whileRunning)
       guard problems.isEmpty else { return report(problems) }
-      tell(
-        """
-        \(file): ok (\(snapshot.listeners.count) listeners, \(snapshot.routes.count) routes, \
-        \(snapshot.upstreams.count) upstreams)
-        """)
+      let counts = [
+        counted(snapshot.listeners.count, "listener"), counted(snapshot.routes.count, "route"),
+        counted(snapshot.upstreams.count, "upstream"),
+      ]
+      tell("\(file): ok (\(counts.joined(separator: ", ")))")
       return 0
     }
   }
 
+  private static func counted(_ count: Int, _ noun: String) -> String {
+    "\(count) \(noun)\(count == 1 ? "" : "s")"
+  }
+
   private static func start(_ file: String) -> Int32 {
     switch load(file) {
-    case .failure(let problems): return report(problems)
+    case .failure(let problems, let readable): return report(problems, readable)
     case .success(let snapshot):
       return ended { () throws(StartFailure) in try Program.run(snapshot) }
     }
@@ -100,6 +105,14 @@ enum Command {
   }
 
   // MARK: Output
+
+  /// Mistakes of the file, and those of what it names as far as it could be read.
+  private static func report(
+    _ problems: [Diagnostic], _ readable: Snapshot?, whileRunning: Bool = false
+  ) -> Int32 {
+    let more = readable.map { Program.check($0, whileRunning: whileRunning) } ?? []
+    return report((problems + more).sorted())
+  }
 
   private static func report(_ problems: [Diagnostic]) -> Int32 {
     let useColour =

@@ -12,10 +12,12 @@ enum Help {
       """
     case "check":
       """
-      bascule check [--config FILE]
+      bascule check [--config FILE] [--running]
 
       Checks everything a start needs: the file, certificates, names, addresses, ports. Prints every
       mistake as FILE:LINE:COLUMN: error: ... and exits with 0 or 78.
+
+      --running   for a new file of a gateway that runs: its ports are in use, and not tried
       """
     case "demo":
       """
@@ -40,7 +42,7 @@ enum Help {
       bascule: a WebSocket gateway
 
         bascule run [--config FILE]                  run the gateway
-        bascule check [--config FILE]                check a configuration, all of it
+        bascule check [--config FILE] [--running]    check a configuration, all of it
         bascule demo [--http PORT] [--https PORT]    try it, with nothing to set up
         bascule echo [--port PORT]                   a WebSocket echo backend
         bascule reference                            every configuration key, explained

@@ -17,7 +17,7 @@ import Testing
   }
 
   func messages(_ world: World) -> [String] {
-    guard case .failure(let diagnostics) = world.load() else { return [] }
+    guard case .failure(let diagnostics, _) = world.load() else { return [] }
     return diagnostics.map(\.description)
   }
 
@@ -109,7 +109,7 @@ import Testing
     let result = Loader.load(
       file: "dir/x", environment: { _ in nil }, readFile: { _ in .failure(.permissionDenied) },
       listFiles: { _ in .failure(.notFound) })
-    guard case .failure(let diagnostics) = result else {
+    guard case .failure(let diagnostics, _) = result else {
       Issue.record("loaded")
       return
     }

@@ -57,7 +57,7 @@ struct World {
 /// The diagnostics of `text` as `main.yaml`, one per line, without the file's name.
 func mistakes(_ text: String, environment: [String: String] = [:]) -> [String] {
   guard
-    case .failure(let diagnostics) = World(["main.yaml": text], environment: environment).load()
+    case .failure(let diagnostics, _) = World(["main.yaml": text], environment: environment).load()
   else { return [] }
   return diagnostics.map { "\($0.line):\($0.column): \($0.message)" }
 }

@@ -45,7 +45,7 @@ import Testing
       case .success:
         let dump = world.outcome()
         #expect(World(["main.yaml": dump]).outcome() == dump, "seed \(seed), round \(round)")
-      case .failure(let diagnostics):
+      case .failure(let diagnostics, _):
         mistaken += 1
         #expect(!diagnostics.isEmpty, "seed \(seed), round \(round)")
         #expect(

@@ -58,6 +58,53 @@ import Testing
     #expect(WebSocketSettings().maxMessage == 16 << 20)
   }
 
+  @Test("the numbers of HTTP/2 are those of the documentation")
+  func http2Numbers() {
+    let limits = Limits.http2Keys.map { key -> String in
+      guard case .scalar(let text) = key.show(Limits()) else { return "" }
+      return "\(key.name) \(text)"
+    }
+    #expect(
+      limits == [
+        "http2_streams 100", "http2_stream_window 64KiB", "http2_connection_window 1MiB",
+        "http2_header_list 32KiB", "http2_continuations 8", "http2_resets_burst 200",
+        "http2_resets_rate 20", "http2_own_resets_burst 100", "http2_own_resets_rate 10",
+        "http2_control_frames 1000", "http2_settings_entries 32",
+      ])
+  }
+
+  @Test(
+    "a listener speaks HTTP/2 and HTTP/1.1 under TLS, HTTP/1.1 without, unless it says otherwise",
+    arguments: [
+      ("tls: {certificates: [{certificate: a, key: b}]}", [.h2, .http11]),
+      ("backlog: 1", [.http11]), ("protocols: [h2]", [.h2]),
+      ("protocols: [http/1.1, h2]", [.http11, .h2]),
+      ("tls: {certificates: [{certificate: a, key: b}]}, protocols: [http/1.1]", [.http11]),
+    ] as [(String, [ListenerSettings.ApplicationProtocol])])
+  func protocols(text: String, expected: [ListenerSettings.ApplicationProtocol]) throws {
+    let config = Self.config().replacing(":8080\"}", with: ":8080\", \(text)}")
+    #expect(try #require(settings(config)).listeners.first?.protocols == expected)
+  }
+
+  @Test("two listeners may each ask for any free port")
+  func freePorts() {
+    let two = "127.0.0.1:0\"}, {bind: \"127.0.0.1:0\"}"
+    #expect(mistakes(Self.config().replacing("127.0.0.1:8080\"}", with: two)) == [])
+  }
+
+  @Test("what could be read is there for further checks, although there are mistakes")
+  func readable() throws {
+    let text = Self.config(top: "workers: many").replacing(":8080\"}", with: ":8080\"}, {bind: no}")
+    guard case .failure(let mistakes, let readable) = World(["main.yaml": text]).load() else {
+      Issue.record("there are no mistakes")
+      return
+    }
+    #expect(mistakes.count == 2)
+    let snapshot = try #require(readable)
+    #expect(snapshot.listeners.map(\.bind.description) == ["127.0.0.1:8080", "unix:"])
+    #expect(snapshot.upstreams.map(\.name) == ["one", "two"])
+  }
+
   @Test("a route knows its upstream by index and by name")
   func upstream() throws {
     let snapshot = try #require(settings(Self.config()))

@@ -1,6 +1,7 @@
 """The command line: what it prints, what it refuses, and how it says where a mistake is."""
 
 import re
+import socket
 import subprocess
 
 import pytest
@@ -33,6 +34,7 @@ def test_help(arguments):
 
 
 @pytest.mark.parametrize("arguments", [["rnu"], ["run", "--confg", "x"], ["run", "--config"],
+                                       ["check", "--runing"], ["run", "--running"],
                                        ["echo", "--port", "no"], ["echo", "--port", "70000"]])
 def test_an_unknown_word_is_one_line_and_exit_64(arguments):
     done = run(*arguments)
@@ -77,10 +79,89 @@ def test_check_reports_every_mistake(tmp_path):
     assert len(re.findall(r": error: ", done.stdout + done.stderr)) >= 3
 
 
+def mistakes(done):
+    """(line, message) of each, in the order printed."""
+    assert done.returncode == 78, done.stdout + done.stderr
+    found = re.findall(r"bascule\.yaml:(\d+):\d+: error: (.*)", done.stderr)
+    return [(int(line), message) for line, message in found]
+
+
+def certificate(directory, name):
+    files = directory / f"{name}.pem", directory / f"{name}.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                    "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
+    return files
+
+
+def listeners(*entries):
+    lines = [f"  - {entry}" for entry in entries]
+    return "\n".join(["listeners:", *lines, "upstreams: {a: {endpoints: ['127.0.0.1:2']}}",
+                      "routes: [{upstream: a}]", ""])
+
+
+def tls(port, *pairs):
+    pairs = ", ".join(f"{{certificate: '{pair[0]}', key: '{pair[1]}'}}" for pair in pairs)
+    return f"{{bind: '127.0.0.1:{port}', tls: {{certificates: [{pairs}]}}}}"
+
+
+def test_check_finds_mistakes_of_the_file_and_of_what_it_names_at_once(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        text = listeners(tls(0, ("absent.pem", "absent.key")),
+                         f"{{bind: '127.0.0.1:{taken.getsockname()[1]}', backlog: many}}",
+                         "{bind: nowhere}") + "wrokers: 1\n"
+        found = mistakes(run("check", text=text, tmp_path=tmp_path))
+        assert found == mistakes(run("run", text=text, tmp_path=tmp_path))
+    assert [line for line, _ in found] == [2, 2, 3, 3, 4, 7]
+    for word, (_, message) in zip(
+            ["absent.key", "absent.pem", "address in use", "many", "nowhere", "wrokers"], found):
+        assert word in message
+
+
+def test_a_name_that_does_not_resolve_is_told_beside_other_mistakes(tmp_path):
+    text = listeners("{bind: '127.0.0.1:0', backlog: 0}").replace("127.0.0.1:2", "nowhere.invalid:2")
+    found = mistakes(run("check", text=text, tmp_path=tmp_path))
+    assert [line for line, _ in found] == [2, 3] and "nowhere.invalid" in found[1][1]
+
+
+def test_check_while_the_gateway_runs(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        text = listeners(f"{{bind: '127.0.0.1:{taken.getsockname()[1]}'}}")
+        [(_, message)] = mistakes(run("check", text=text, tmp_path=tmp_path))
+        assert "address in use" in message and "--running" in message
+        done = run("check", "--running", text=text, tmp_path=tmp_path)
+        assert done.returncode == 0 and "ok (1 listener, 1 route, 1 upstream)" in done.stdout
+        text = text.replace("'127.0.0.1:2'", "'127.0.0.1:2', '127.0.0.1:2'")
+        assert "twice" in mistakes(run("check", "--running", text=text, tmp_path=tmp_path))[0][1]
+
+
+def test_a_port_in_use_gives_no_advice_that_is_only_for_check(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        text = listeners(f"{{bind: '127.0.0.1:{taken.getsockname()[1]}'}}")
+        [(_, message)] = mistakes(run("run", text=text, tmp_path=tmp_path))
+    assert "address in use" in message and "--running" not in message
+
+
+def test_every_certificate_that_does_not_fit_is_told_with_both_files(tmp_path):
+    one, two = certificate(tmp_path, "one"), certificate(tmp_path, "two")
+    (tmp_path / "empty.pem").write_text("nothing\n")
+    text = listeners(tls(0, one, (one[0], two[1])), tls(0, two[::-1]), tls(0, (two[0], one[1])),
+                     tls(0, (tmp_path / "empty.pem", one[1])), tls(0, (one[0], one[0])))
+    found = mistakes(run("check", text=text, tmp_path=tmp_path))
+    wanted = [(2, [one[0], two[1], "does not fit"]), (3, [two[1], two[0], "swap"]),
+              (4, [two[0], one[1], "does not fit"]), (5, ["empty.pem", "no certificate"]),
+              (6, [one[0], "no private key"])]
+    assert [line for line, _ in found] == [line for line, _ in wanted]
+    for (_, message), (_, words) in zip(found, wanted):
+        assert all(str(word) in message for word in words), message
+
+
 def test_check_accepts_a_good_file(tmp_path):
-    text = configuration(free_port(), ["127.0.0.1:2"])
+    text = listeners(tls(0, certificate(tmp_path, "one"), certificate(tmp_path, "two")),
+                     "{bind: '127.0.0.1:0', protocols: [h2, http/1.1]}")
     done = run("check", text=text, tmp_path=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok (2 listeners, 1 route, 1 upstream)" in done.stdout
 
 
 def test_check_takes_variables_with_defaults(tmp_path):

@@ -46,6 +46,9 @@ def test_refused_with_403_and_a_log_line(listed):
     _, running = listed
     assert ask(running, "https://evil.example").status == 403
     wait_until(lambda: running.log_contains("https://evil.example"), what="a log line")
+    line = running.wait_event(event="http", origin="https://evil.example", tls=False)
+    assert line["status"] == 403 and line["protocol"] == "http/1.1"
+    assert 0 < line["duration_ms"] < 1000, "an answer takes time, if little"
 
 
 @pytest.mark.parametrize("origin", ACCEPTED)

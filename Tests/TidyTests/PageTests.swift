@@ -13,7 +13,7 @@ struct PageTests {
       let result = Loader.load(
         file: "README.md", environment: { _ in nil },
         readFile: { _ in .success(Array(block.utf8)) }, listFiles: { _ in .success([]) })
-      if case .failure(let problems) = result {
+      if case .failure(let problems, _) = result {
         Issue.record("\(problems.map(\.description))\n\(block)")
       }
     }

@@ -1,6 +1,7 @@
 // Everything a start needs beyond a well-formed configuration: certificates that load, names that
 // resolve, addresses that can be bound, descriptors enough. `check` stops after it; `run` goes on.
-// Every mistake is reported, with the place in the file that it comes from.
+// Every mistake is reported, with the place in the file that it comes from. What the loader could not
+// read is empty here and passed over: that has been reported.
 
 import Configuration
 import Bytes
@@ -21,16 +22,26 @@ struct Prepared {
 }
 
 struct Preflight {
+  enum Purpose {
+    case start, check
+    /// The gateway runs and has its ports, so that nothing can be told about them.
+    case checkWhileRunning
+  }
+
   private static let systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
   private static let fileBytesMax = 4 << 20
   /// Each bridge has two descriptors; this many are for everything else.
   private static let sparePerProcess = 64
 
   let snapshot: Snapshot
+  let purpose: Purpose
   private(set) var problems: [Diagnostic] = []
   private var warnings: [String] = []
 
-  init(_ snapshot: Snapshot) { self.snapshot = snapshot }
+  init(_ snapshot: Snapshot, for purpose: Purpose = .start) {
+    self.snapshot = snapshot
+    self.purpose = purpose
+  }
 
   /// Nil when there are problems.
   mutating func prepare() -> Prepared? {
@@ -49,14 +60,7 @@ struct Preflight {
 
   private mutating func serverContext(_ listener: ListenerSettings) -> TLSContext? {
     guard let tls = listener.tls else { return nil }
-    var sources: [CertificateSource] = []
-    for pair in tls.certificates {
-      let certificate = read(pair.certificate, pair.location)
-      let key = read(pair.key, pair.location)
-      guard let certificate, let key else { continue }
-      sources.append(
-        CertificateSource(certificatePEM: certificate, keyPEM: key, name: pair.certificate))
-    }
+    let sources = tls.certificates.compactMap { source($0) }
     guard sources.count == tls.certificates.count else { return nil }
     let minimum: TLSVersion = tls.minimumVersion == .tls13 ? .tls13 : .tls12
     let settings = ServerTLS(
@@ -66,10 +70,44 @@ struct Preflight {
       warnings += context.warnings
       return context
     } catch {
-      let culprit = tls.certificates.first { $0.certificate == error.certificateName }
-      report(culprit?.location ?? listener.location, error.description)
+      report(listener.location, error.description)
       return nil
     }
+  }
+
+  /// A certificate with its key, tried alone, so that each that is wrong is reported.
+  private mutating func source(_ pair: CertificatePair) -> CertificateSource? {
+    let certificate = read(pair.certificate, pair.location)
+    let key = read(pair.key, pair.location)
+    guard let certificate, let key, isPair(certificate, key, pair) else { return nil }
+    let source = CertificateSource(
+      certificatePEM: certificate, keyPEM: key, name: pair.certificate)
+    do throws(TLSSetupFailure) {
+      _ = try TLSContext.server(ServerTLS(certificates: [source]))
+      return source
+    } catch {
+      report(pair.location, "\(pair.certificate) with \(pair.key): \(error.reason)")
+      return nil
+    }
+  }
+
+  /// Whether each file holds its kind of PEM (RFC 7468), which OpenSSL would say less plainly.
+  private mutating func isPair(
+    _ certificate: [UInt8], _ key: [UInt8], _ pair: CertificatePair
+  ) -> Bool {
+    let certificateEnd = "CERTIFICATE-----".utf8
+    let keyEnd = "PRIVATE KEY-----".utf8
+    let hasCertificate = certificate.contains(certificateEnd)
+    let hasKey = key.contains(keyEnd)
+    if !hasCertificate, !hasKey, certificate.contains(keyEnd), key.contains(certificateEnd) {
+      report(
+        pair.location,
+        "\(pair.certificate) holds a private key and \(pair.key) a certificate: swap the two")
+      return false
+    }
+    if !hasCertificate { report(pair.location, "\(pair.certificate) holds no certificate (PEM)") }
+    if !hasKey { report(pair.location, "\(pair.key) holds no private key (PEM)") }
+    return hasCertificate && hasKey
   }
 
   private mutating func clientContext(_ tls: UpstreamTLSSettings) -> TLSContext? {
@@ -91,6 +129,7 @@ struct Preflight {
   }
 
   private mutating func read(_ path: String, _ location: SourceLocation) -> [UInt8]? {
+    if path.isEmpty { return nil }
     do throws(FileFailure) {
       return try Files.read(path, maxBytes: Self.fileBytesMax)
     } catch {
@@ -102,9 +141,13 @@ struct Preflight {
   // MARK: Addresses
 
   private mutating func bindAddress(_ listener: ListenerSettings) -> SocketAddress? {
+    if case .unix("") = listener.bind { return nil }
     guard let address = resolve(listener.bind, listener.location)?.first else { return nil }
+    if purpose == .checkWhileRunning { return address }
     if let errno = Listening.probe(address) {
-      report(listener.location, "cannot listen on \(address): \(errno.description)")
+      let isExpected = purpose == .check && errno == .addressInUse
+      let hint = isExpected ? "; if a running gateway has it, check with --running" : ""
+      report(listener.location, "cannot listen on \(address): \(errno.description)\(hint)")
       return nil
     }
     return address

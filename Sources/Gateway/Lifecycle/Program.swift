@@ -15,8 +15,9 @@ public enum StartFailure: Error {
 
 public enum Program {
   /// Everything that a start with `snapshot` would stumble over; empty when it would succeed.
-  public static func check(_ snapshot: Snapshot) -> [Diagnostic] {
-    var preflight = Preflight(snapshot)
+  /// `whileRunning`: the ports are taken by the gateway that runs, and are not tried.
+  public static func check(_ snapshot: Snapshot, whileRunning: Bool = false) -> [Diagnostic] {
+    var preflight = Preflight(snapshot, for: whileRunning ? .checkWhileRunning : .check)
     _ = preflight.prepare()
     return preflight.problems.sorted()
   }
