@@ -68,6 +68,14 @@ public final class SharedBuffer {
     unsafe start += count
   }
 
+  /// Makes the content `range`, which counts from the beginning of the storage as `start` does. What
+  /// was in front of it becomes headroom.
+  public func select(_ range: Range<Int>) {
+    unsafe invariant(range.lowerBound >= 0 && range.upperBound <= capacity, "beyond the buffer")
+    unsafe start = range.lowerBound
+    unsafe end = range.upperBound
+  }
+
   /// Makes room for `more` bytes behind the content. Not to be called while a span is lent.
   public func reserve(_ more: Int) {
     if room >= more { return }

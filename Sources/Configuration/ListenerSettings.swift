@@ -3,7 +3,12 @@ public import Bytes
 
 /// A bound socket.
 public struct ListenerSettings: Sendable, Equatable {
-  public enum ApplicationProtocol: Sendable, Equatable { case h2, http11 }
+  public enum ApplicationProtocol: Sendable, Equatable {
+    case h2, http11
+
+    /// As ALPN has it (RFC 7301 section 6, RFC 9113 section 3.1).
+    public var name: String { self == .h2 ? "h2" : "http/1.1" }
+  }
 
   public var bind: EndpointAddress
   /// Each at most once, the preferred first. Under TLS they are what ALPN offers; without TLS the

@@ -15,6 +15,8 @@ struct Listener {
   var service: ListenerService
   var tls: TLSContext?
   var isShared = false
+  /// What its clients may speak; under TLS that is what ALPN offers.
+  var protocols = [ListenerSettings.ApplicationProtocol.http11]
   /// The port clients connect to, for X-Forwarded-Port; 0 for unix sockets.
   var port: UInt16 = 0
 }
@@ -71,9 +73,18 @@ extension Worker where K: ~Copyable {
     guard kernel.watch(descriptor, .read, token: id.packed) else { return closeNow(id) }
     if isTLS {
       setTimeout(id, .tlsHandshake, after: shared.timeouts.tlsHandshake)
+    } else if listeners[listener].protocols == [.h2] {
+      beginHTTP2(id)
     } else {
       setTimeout(id, .requestHead, after: shared.timeouts.requestHead)
     }
+  }
+
+  /// After the handshake. A client without ALPN gets HTTP/1.1 wherever that is spoken.
+  func speaksHTTP2(_ id: SlotID) -> Bool {
+    guard let listener = connections[id].listener, listener < listeners.count else { return false }
+    if let name = connections[id].tls?.protocolName { return name == "h2" }
+    return listeners[listener].protocols == [.h2]
   }
 
   private func role(_ listener: Int) -> ConnectionRole {

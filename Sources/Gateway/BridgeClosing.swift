@@ -168,7 +168,7 @@ extension Worker where K: ~Copyable {
         metrics.add(.closeTimeouts)
       }
       detach(exchange, leg)
-      if connections[id].output.isEmpty, isAtBoundary(exchange, towards: leg) {
+      if !connections[id].hasUnsent, isAtBoundary(exchange, towards: leg) {
         closeNow(id)
       } else {
         abortNow(id)

@@ -61,6 +61,7 @@ extension Worker where K: ~Copyable {
       guard connections.contains(id) else { continue }
       connections[id].pauses.remove(.awaitingAnswer)
       updateInterest(id)
+      settleCredit(id)
     }
   }
 
@@ -92,7 +93,7 @@ extension Worker where K: ~Copyable {
     guard let id = exchanges[exchange].connection(leg), connections.contains(id) else {
       return false
     }
-    return connections[id].pauses.isEmpty && connections[id].output.isEmpty
+    return connections[id].pauses.isEmpty && !connections[id].hasUnsent
   }
 
   mutating func keepAliveDue(_ exchange: SlotID) {
@@ -113,7 +114,7 @@ extension Worker where K: ~Copyable {
     guard let id = exchanges[exchange].connection(leg), connections.contains(id) else {
       return false
     }
-    let backlog = kernel.unacknowledged(connections[id].descriptor)
+    let backlog = backlog(id)
     return exchanges[exchange].bridge.keepAlive[leg.index].isStillTaking(now, backlog: backlog)
   }
 

@@ -146,8 +146,8 @@ extension Worker where K: ~Copyable {
     let payload = pingTag.payload(number)
     sendControl(exchange, to: leg, .ping, payload.span)
     metrics.add(.pingsSent, 1)
-    if connections.contains(sink), connections[sink].output.isEmpty {
-      let backlog = kernel.unacknowledged(connections[sink].descriptor)
+    if connections.contains(sink), !connections[sink].hasUnsent {
+      let backlog = backlog(sink)
       exchanges[exchange].bridge.keepAlive[leg.index].pingHasLeft(now, backlog: backlog)
     }
   }

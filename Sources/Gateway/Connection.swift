@@ -1,5 +1,6 @@
-// One socket and everything that hangs on it. Lives in a slot of its worker's slab from accept or
-// connect to close; everybody else holds its `SlotID`. An idle connection owns no buffer.
+// One socket and everything that hangs on it, or one stream of an HTTP/2 connection, which to its
+// exchange is the same. Lives in a slot of its worker's slab from accept or connect to close;
+// everybody else holds its `SlotID`. An idle connection owns no buffer.
 
 import Bytes
 import Kernel
@@ -10,6 +11,10 @@ import Wire
 enum ConnectionRole {
   /// A client's: requests are parsed until one of them is bridged.
   case front(RequestParser)
+  /// A client's over HTTP/2: its requests are streams, which have slots of their own.
+  case http2(HTTP2Front)
+  /// One stream of such a connection, which does all I/O for it (`HTTP2/HTTP2Streams.swift`).
+  case stream(StreamLink)
   /// A backend's, opened for one exchange.
   case upstream(ResponseParser)
   /// A client of the built-in echo backend.
@@ -46,11 +51,17 @@ enum ConnectionTimeout {
   case keepAliveIdle
   case writeStall
   case lingering
+  /// HTTP/2: the peer is asked whether it is there, while no bridge does that.
+  case http2Silence
+  /// HTTP/2: the first GOAWAY has had its time.
+  case http2Drain
 }
 
 /// The first properties are what every event touches: with many connections each cache line counts.
 struct Connection: ~Copyable {
+  /// No system call may be made on a stream's.
   let descriptor: Descriptor
+  let isStream: Bool
   /// The exchange this connection is a leg of.
   var exchange: SlotID?
   var pauses: ReadPauses = []
@@ -69,6 +80,8 @@ struct Connection: ~Copyable {
   var failure: Errno?
   /// Bytes that the socket did not take, as they go on the wire.
   var output = ByteQueue()
+  /// A stream's bytes that its session holds.
+  var queued = 0
   var tls: TLSSession?
 
   var role: ConnectionRole
@@ -77,6 +90,8 @@ struct Connection: ~Copyable {
   let peer: SocketAddress
   /// Index into the worker's listeners; nil for a connection that we opened.
   let listener: Int?
+  /// A stream's bytes received for which the peer has not been given credit again.
+  var creditOwed = 0
 
   var timeout = ConnectionTimeout.none
   var deadline = MonotonicTime.never
@@ -88,12 +103,17 @@ struct Connection: ~Copyable {
     tls: consuming TLSSession?, interest: Interest
   ) {
     self.descriptor = descriptor
+    if case .stream = role { isStream = true } else { isStream = false }
     self.peer = peer
     self.listener = listener
     self.role = role
     self.tls = tls
     self.interest = interest
   }
+
+  /// Bytes towards the peer that wait.
+  var unsent: Int { output.count + queued }
+  var hasUnsent: Bool { queued > 0 || !output.isEmpty }
 
   var wantedInterest: Interest {
     var interest: Interest = pauses.isEmpty ? .read : []

@@ -36,6 +36,7 @@ extension Worker where K: ~Copyable {
   private mutating func endOfStream(_ id: SlotID) {
     switch connections[id].ending {
     case .open:
+      if case .http2 = connections[id].role { return connectionLost(id, .endOfStream) }
       if let exchange = connections[id].exchange, exchanges.contains(exchange),
         case .tunnel = exchanges[exchange].phase
       {
@@ -61,8 +62,9 @@ extension Worker where K: ~Copyable {
   private func readLimit(_ id: SlotID) -> Int {
     guard let exchange = connections[id].exchange, exchanges.contains(exchange),
       let other = exchanges[exchange].other(than: id), connections.contains(other),
-      connections[other].output.isEmpty
+      !connections[other].hasUnsent
     else { return Self.smallRead }
+    if connections[other].isStream { return streamReadLimit(other) }
     return Self.largeRead
   }
 
@@ -105,10 +107,12 @@ extension Worker where K: ~Copyable {
     }
     if let exchange = connections[id].exchange, exchanges.contains(exchange) {
       exchangeReceived(exchange, from: id, bytes)
-    } else if case .echo = connections[id].role {
-      echoReceived(id, bytes)
     } else {
-      bytes.withSpan { requestBytesReceived(id, $0) }
+      switch connections[id].role {
+      case .echo: echoReceived(id, bytes)
+      case .http2(let front): http2Received(id, front, bytes)
+      case .front, .stream, .upstream: bytes.withSpan { requestBytesReceived(id, $0) }
+      }
     }
   }
 
@@ -117,6 +121,7 @@ extension Worker where K: ~Copyable {
   /// Sends plaintext, encrypted where the connection is TLS. `finFollows`: `finish()` is called next.
   mutating func send(_ id: SlotID, _ bytes: Span<UInt8>, finFollows: Bool = false) {
     guard !bytes.isEmpty, connections.contains(id) else { return }
+    if connections[id].isStream { return sendOnStream(id, bytes) }
     if connections[id].tls == nil { return put(id, bytes, finFollows: finFollows) }
     let outbound = self.outbound
     outbound.reset()
@@ -172,8 +177,9 @@ extension Worker where K: ~Copyable {
   /// A writer that makes no progress is dropped. A stricter deadline (handshake, head, close) stays.
   mutating func watchForStall(_ id: SlotID) {
     switch connections[id].timeout {
-    case .none, .writeStall, .keepAliveIdle: setTimeout(id, .writeStall, after: writeStall(id))
-    case .tlsHandshake, .requestHead, .lingering: break
+    case .none, .writeStall, .keepAliveIdle, .http2Silence:
+      setTimeout(id, .writeStall, after: writeStall(id))
+    case .tlsHandshake, .requestHead, .lingering, .http2Drain: break
     }
   }
 
@@ -182,12 +188,13 @@ extension Worker where K: ~Copyable {
     return connection.output.withSpan { kernel.send(descriptor, $0) }
   }
 
-  private mutating func outputDrained(_ id: SlotID) {
+  mutating func outputDrained(_ id: SlotID) {
     updateInterest(id)
     if connections[id].timeout == .writeStall { stallIsOver(id) }
     if let exchange = connections[id].exchange { exchangeOutputDrained(exchange, id) }
     guard connections.contains(id) else { return }
     if connections[id].isFinDue { sendFin(id) }
+    if case .http2(let front) = connections[id].role { markForSending(front) }
     switch connections[id].ending {
     case .open, .lingering: break
     case .closeWhenSent: closeNow(id)
@@ -197,8 +204,11 @@ extension Worker where K: ~Copyable {
 
   private mutating func stallIsOver(_ id: SlotID) {
     clearTimeout(id)
-    if case .front = connections[id].role, connections[id].exchange == nil {
+    switch connections[id].role {
+    case .front where connections[id].exchange == nil:
       setTimeout(id, .keepAliveIdle, after: shared.timeouts.keepAlive)
+    case .http2(let front): setHTTP2Timeout(id, front)
+    case .front, .stream, .upstream, .echo: break
     }
   }
 
@@ -225,6 +235,7 @@ extension Worker where K: ~Copyable {
   mutating func finish(_ id: SlotID, lingering: Bool, hurried: Bool = false) {
     guard connections.contains(id) else { return }
     guard case .open = connections[id].ending else { return }
+    if connections[id].isStream { return finishStream(id, hurried: hurried) }
     let outbound = self.outbound
     outbound.reset()
     connections[id].tls?.closeNotify(output: outbound)
@@ -241,6 +252,7 @@ extension Worker where K: ~Copyable {
 
   /// Passes a half-close on: our FIN follows what is queued, and reading goes on.
   mutating func sendFin(_ id: SlotID) {
+    if connections[id].isStream { return endStream(id) }
     let outbound = self.outbound
     outbound.reset()
     connections[id].tls?.closeNotify(output: outbound)
@@ -257,12 +269,14 @@ extension Worker where K: ~Copyable {
   }
 
   mutating func closeNow(_ id: SlotID) {
+    if connections.contains(id), connections[id].isStream { return closeStream(id) }
     guard let descriptor = forget(id) else { return }
     kernel.close(descriptor)
   }
 
   /// Ends with a RST, for a peer that must not take what it has for complete.
   mutating func abortNow(_ id: SlotID) {
+    if connections.contains(id), connections[id].isStream { return abortStream(id) }
     guard let descriptor = forget(id) else { return }
     kernel.abort(descriptor)
   }
@@ -270,7 +284,20 @@ extension Worker where K: ~Copyable {
   private mutating func forget(_ id: SlotID) -> Descriptor? {
     guard let connection = connections.remove(id) else { return nil }
     if connection.listener != nil { clientGone(connection.peer) }
-    return connection.descriptor
+    let descriptor = connection.descriptor
+    if case .http2(let front) = connection.role { loseStreams(front) }
+    return descriptor
+  }
+
+  /// Bytes towards the peer that it has not acknowledged, as far as this host knows.
+  mutating func backlog(_ id: SlotID) -> Int {
+    guard case .stream(let link) = connections[id].role else {
+      return kernel.unacknowledged(connections[id].descriptor)
+    }
+    let carrier = link.front.carrier
+    guard connections.contains(carrier) else { return 0 }
+    return connections[id].queued + connections[carrier].output.count
+      + kernel.unacknowledged(connections[carrier].descriptor)
   }
 
   /// A connection ended without our wish. Whoever uses it is told afterwards.
@@ -307,6 +334,7 @@ extension Worker where K: ~Copyable {
   /// Tells epoll what the connection now wants. A pause is told only when the peer does send in the
   /// meantime (`readyWhilePaused`), which it seldom does: two system calls less per handshake.
   mutating func updateInterest(_ id: SlotID) {
+    if connections[id].isStream { return }
     var wanted = connections[id].wantedInterest
     if connections[id].isUnwatched {
       guard !wanted.isEmpty else { return }

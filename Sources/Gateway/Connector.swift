@@ -99,6 +99,7 @@ extension Worker where K: ~Copyable {
   mutating func tlsEstablished(_ id: SlotID) {
     guard let exchange = connections[id].exchange else {
       metrics.add(.tlsHandshakes)
+      if speaksHTTP2(id) { return beginHTTP2(id) }
       return setTimeout(id, .requestHead, after: shared.timeouts.requestHead)
     }
     if let attempt = exchanges[exchange].attempt { send(id, attempt.request) }

@@ -14,6 +14,7 @@ extension Worker where K: ~Copyable {
     timers.add(.drain, at: deadline)
     for index in 0..<exchanges.indexLimit {
       guard let exchange = exchanges.id(at: index) else { continue }
+      if isOverHTTP2(exchange) { continue }
       switch exchanges[exchange].phase {
       case .bridge: endBridge(exchange, .drain)
       case .tunnel: endTunnel(exchange, .drain)
@@ -32,7 +33,8 @@ extension Worker where K: ~Copyable {
       switch connections[id].role {
       case .front where connections[id].input.isEmpty: finish(id, lingering: false)
       case .echo: endEcho(id)
-      case .front, .upstream: break
+      case .http2(let front): beginGoingAway(id, front)
+      case .front, .stream, .upstream: break
       }
     }
   }

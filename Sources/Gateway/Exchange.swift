@@ -1,6 +1,6 @@
 // One request and its response, from the head until the last byte; for an upgrade that is the whole
 // life of its bridge or tunnel. Lives in a slot of the worker's slab. Its legs are ids of
-// connections; the client's leg will also be a stream when there is an HTTP/2 front.
+// connections, of which the client's may be a stream of an HTTP/2 connection.
 
 import TLS
 import Kernel
@@ -138,10 +138,13 @@ extension Worker where K: ~Copyable {
 
   /// Everything queued towards a leg has been sent.
   mutating func exchangeOutputDrained(_ exchange: SlotID, _ id: SlotID) {
-    guard exchanges.contains(exchange), case .bridge = exchanges[exchange].phase else { return }
+    guard exchanges.contains(exchange) else { return }
+    // What it took may be sent again, by a client that is a stream.
+    if let source = exchanges[exchange].other(than: id) { settleCredit(source) }
+    guard case .bridge = exchanges[exchange].phase else { return }
     let leg = exchanges[exchange].leg(of: id)
     let isPingWaiting = exchanges[exchange].bridge.keepAlive[leg.index].isPingWaiting
-    let backlog = isPingWaiting ? kernel.unacknowledged(connections[id].descriptor) : 0
+    let backlog = isPingWaiting ? backlog(id) : 0
     exchanges[exchange].bridge.keepAlive[leg.index].outputDrained(now, backlog: backlog)
     scheduleKeepAlive(exchange)
   }

@@ -9,7 +9,7 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
   // The client, before the answer
   case malformedRequest, malformedHandshake, methodNotAllowed, httpVersion, notImplemented
   case headTooSlow, lineTooLong, headTooLarge
-  case webSocketVersion, upgradeRequired, noRoute, originRefused
+  case webSocketVersion, upgradeRequired, misdirected, noRoute, originRefused
   case clientTLSFailed, clientTLSTooSlow
   // Ourselves, before the answer
   case limitReached, refusingWork
@@ -78,6 +78,8 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
       Row(426, nil, nil, .client, "websocket_version", .handshakesVersion)
     case .upgradeRequired:
       Row(426, nil, nil, .client, "upgrade_required", .upgradesRequired)
+    case .misdirected:
+      Row(421, nil, nil, .client, "misdirected", .requestsMisdirected)
     case .noRoute:
       Row(404, nil, nil, .client, "no_route", .routesMissed)
     case .originRefused:

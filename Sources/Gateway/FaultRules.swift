@@ -40,4 +40,36 @@ extension Fault {
     default: .malformedRequest
     }
   }
+
+  static func of(_ violation: HandshakeViolation) -> Fault {
+    switch violation {
+    case .wrongVersion: .webSocketVersion
+    case .plainConnect: .methodNotAllowed
+    case .unknownProtocol: .notImplemented
+    case .wrongMethod, .hasBody, .malformedKey: .malformedHandshake
+    }
+  }
+}
+
+extension HTTP2Violation {
+  /// One for each budget, and one for what is plainly against the RFC.
+  var counter: Counter {
+    switch self {
+    case .badPreface, .protocolError, .flowControl, .frameSize, .compression, .streamClosed,
+      .streamIdentifier, .libraryGaveUp, .ended:
+      .http2Violations
+    case .resetFlood: .http2ResetFloods
+    case .madeResetFlood: .http2MadeResetFloods
+    case .continuationFlood: .http2ContinuationFloods
+    case .fieldBlockTooLarge: .http2FieldBlocksTooLarge
+    case .settingsFlood, .settingsTooLarge: .http2SettingsFloods
+    case .pingFlood: .http2PingFloods
+    case .priorityFlood: .http2PriorityFloods
+    case .windowUpdateFlood: .http2WindowUpdateFloods
+    case .emptyFrameFlood: .http2EmptyFrameFloods
+    case .unknownFrameFlood: .http2UnknownFrameFloods
+    case .overheadFlood: .http2OverheadFloods
+    case .queuedControlFlood: .http2QueuedControlFloods
+    }
+  }
 }

@@ -136,7 +136,7 @@ struct ClientIdentity: Sendable {
 /// The fields we set towards a backend, beside the handshake's.
 enum ForwardedHeaders {
   /// Appends to `out` what the route's edits leave to us.
-  static func write(_ head: RequestHead, _ client: ClientIdentity, to out: inout OutgoingHead) {
+  static func write(_ head: RequestHead, _ client: ClientIdentity, to out: inout OutgoingHead<HeadWriter>) {
     if client.isTrusted {
       let peer = Array((client.peer?.description ?? "unknown").utf8)
       out.ours("X-Forwarded-For", joined(head, .xForwardedFor, with: peer))
@@ -148,10 +148,11 @@ enum ForwardedHeaders {
     if client.port != 0 { out.ours("X-Forwarded-Port", String(client.port)) }
     if client.address != nil { out.ours("X-Real-IP", client.text) }
     out.ours("X-Request-Id", client.requestID)
+    let via: StaticString = head.version == .http2 ? "2 bascule" : "1.1 bascule"
     if head.count(of: .via) == 0 {
-      out.ours("Via", literal: "1.1 bascule")
+      out.ours("Via", literal: via)
     } else {
-      out.ours("Via", joined(head, .via, with: Array("1.1 bascule".utf8)))
+      out.ours("Via", joined(head, .via, with: Array(via.description.utf8)))
     }
   }
 

@@ -25,6 +25,7 @@ private enum ParsedRequest {
 extension Worker where K: ~Copyable {
   mutating func requestBytesReceived(_ id: SlotID, _ bytes: Span<UInt8>) {
     connections[id].input.append(bytes)
+    if beginsHTTP2(id) { return changeToHTTP2(id) }
     serveRequests(id)
   }
 
@@ -81,21 +82,22 @@ extension Worker where K: ~Copyable {
 
   // MARK: Deciding
 
-  private mutating func serve(_ id: SlotID, _ head: RequestHead) {
+  mutating func serve(_ id: SlotID, _ head: RequestHead) {
     let client = identity(id, head)
     let request = AnsweredRequest(
       head: head, facts: facts(id, head, client), startedAt: now)
     let classification = Handshake.classify(head)
     if case .refused(let violation) = classification {
-      let fault: Fault = violation == .wrongVersion ? .webSocketVersion : .malformedHandshake
-      return respond(id, fault, to: request, detail: violation.word)
+      return respond(id, .of(violation), to: request, detail: violation.word)
     }
+    if isMisdirected(id, head) { return respond(id, .misdirected, to: request) }
     if case .plain = classification, servePage(id, request) { return }
     guard let route = findRoute(head) else { return respond(id, .noRoute, to: request) }
     let plan = shared.routes[route]
     guard case .webSocket(let offer) = classification, plan.webSocket.mode != .off else {
-      return respond(
-        id, plan.webSocket.mode == .off ? .notImplemented : .upgradeRequired, to: request)
+      // HTTP/2 has no Upgrade that could be required (RFC 9113 section 8.6).
+      let isOff = plan.webSocket.mode == .off || connections[id].isStream
+      return respond(id, isOff ? .notImplemented : .upgradeRequired, to: request)
     }
     guard passesOrigin(id, request, plan, client) else { return }
     if drainDeadline != nil { return respond(id, .refusingWork, to: request) }
@@ -116,7 +118,7 @@ extension Worker where K: ~Copyable {
       port = listeners[listener].port == 0 ? nil : listeners[listener].port
     }
     return ClientIdentity(
-      of: head, peer: peer, isTLS: connections[id].tls != nil, localPort: port,
+      of: head, peer: peer, isTLS: tlsVersion(id) != nil, localPort: port,
       trusted: shared.snapshot.trustedProxies, random: (kernel.random(), kernel.random()))
   }
 
@@ -129,8 +131,8 @@ extension Worker where K: ~Copyable {
     name.append(UInt8(ascii: "-"))
     ASCII.appendHex(UInt64(index) << 40 | nextExchange, digits: 12, to: &name)
     return ConnectionFacts(
-      id: name, client: client.text, proto: head.version == .http10 ? "http/1.0" : "http/1.1",
-      tls: connections[id].tls?.version.word, host: Array((head.host?.description ?? "").utf8),
+      id: name, client: client.text, proto: protocolWord(id, head), tls: tlsVersion(id),
+      host: Array((head.host?.description ?? "").utf8),
       path: Array(head.bytes[head.path]),
       origin: head.values(of: .origin).first.map { Array(head.bytes[$0]) },
       requestID: client.requestID)
@@ -167,6 +169,7 @@ extension Worker where K: ~Copyable {
   // MARK: Answering
 
   mutating func headTimedOut(_ id: SlotID) {
+    if case .http2(let front) = connections[id].role { return http2HeadTimedOut(id, front) }
     // A connection on which nothing was ever sent (browsers open some ahead) ends without a word.
     if connections[id].input.isEmpty { return finish(id, lingering: false) }
     refuseUnread(id, .headTooSlow)
@@ -174,18 +177,18 @@ extension Worker where K: ~Copyable {
 
   /// A request that cannot be read is answered and the connection ends: where the next request
   /// would begin is anybody's guess.
-  private mutating func refuseUnread(
+  mutating func refuseUnread(
     _ id: SlotID, _ fault: Fault, detail: StaticString? = nil
   ) {
     metrics.add(fault.counter)
-    if let response = LocalResponse.fault(fault, closes: true) { send(id, response.bytes()) }
+    let status = LocalResponse.fault(fault, closes: true).map { sendAnswer(id, $0) }
     let facts = ConnectionFacts(
-      id: [], client: connections[id].peer.description,
-      proto: "http/1.1", tls: connections[id].tls?.version.word, host: [], path: [])
+      id: [], client: connections[id].peer.description, proto: protocolWord(id, nil),
+      tls: tlsVersion(id), host: [], path: [])
     accessLog.http(
       facts, method: [],
       ResponseFacts(
-        status: fault.status, duration: nil, fault: fault.word, detail: detail),
+        status: status, duration: nil, fault: fault.word, detail: detail),
       wall: kernel.wallClock())
     finish(id, lingering: true)
   }
@@ -228,13 +231,13 @@ extension Worker where K: ~Copyable {
     detail: StaticString?
   ) {
     let isHEAD = request.head.isHEAD
-    send(id, response.bytes(withoutBody: isHEAD))
+    let status = sendAnswer(id, response, withoutBody: isHEAD)
     // Not the time of this turn: head and answer are often in the same, which would come to 0.
     let duration = kernel.now() - request.startedAt
     accessLog.http(
       request.facts, method: request.head.methodBytes,
       ResponseFacts(
-        status: response.status, duration: duration, fault: fault, detail: detail,
+        status: status, duration: duration, fault: fault, detail: detail,
         bytes: isHEAD ? 0 : response.bodyCount),
       wall: kernel.wallClock())
   }

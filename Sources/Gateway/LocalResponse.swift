@@ -14,7 +14,7 @@ struct LocalResponse {
 
   let status: UInt16
   private let contentType: StaticString
-  private let body: [UInt8]
+  let body: [UInt8]
   /// The connection ends after this answer.
   private let closes: Bool
   private var extras: [Extra] = []
@@ -74,6 +74,20 @@ struct LocalResponse {
     return withoutBody ? head.bytes : head.bytes + body
   }
 
+  /// There is no 426 in HTTP/2; the field that tells the version says enough (RFC 8441 section 5).
+  var statusOverHTTP2: UInt16 { status == 426 ? 400 : status }
+
+  /// The head's fields over HTTP/2.
+  func fields() -> FieldBlock {
+    var fields = FieldBlock()
+    fields.append("content-type", contentType)
+    fields.append("content-length", String(body.count).utf8.span)
+    fields.append("cache-control", "no-store")
+    for extra in extras { fields.append(extra.name, extra.value.utf8.span) }
+    if status == 426 { fields.append("sec-websocket-version", "13") }
+    return fields
+  }
+
   /// 426 has to say what to upgrade to (RFC 9110 section 15.5.22), in `Connection` as well.
   private func addConnection(to head: inout HeadWriter) {
     if status == 426 {
@@ -111,6 +125,7 @@ struct LocalResponse {
     case 405: "Method Not Allowed"
     case 408: "Request Timeout"
     case 414: "URI Too Long"
+    case 421: "Misdirected Request"
     case 426: "Upgrade Required"
     case 431: "Request Header Fields Too Large"
     case 500: "Internal Server Error"
@@ -136,6 +151,7 @@ struct LocalResponse {
     case .headTooLarge: "The request's fields are too large or too many."
     case .webSocketVersion: "Only version 13 of WebSocket is spoken here."
     case .upgradeRequired: "Only WebSockets are served here."
+    case .misdirected: "This connection is not for that name. Ask on one of its own."
     case .noRoute: "Nothing is served at this address."
     case .originRefused: "The origin of this WebSocket is not allowed here."
     case .limitReached: "The gateway is at its limit. Try again later."

@@ -5,60 +5,57 @@ import Bytes
 import Configuration
 import Wire
 
+/// Where fields are written to: a head of HTTP/1.1, or the fields of a stream. Both refuse bytes that
+/// could be taken for something else.
+protocol FieldSink {
+  @discardableResult
+  mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool
+  @discardableResult
+  mutating func field(_ name: StaticString, _ value: Span<UInt8>) -> Bool
+}
+
+extension HeadWriter: FieldSink {}
+
+extension FieldBlock: FieldSink {
+  mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool { append(name, value) }
+  mutating func field(_ name: StaticString, _ value: Span<UInt8>) -> Bool { append(name, value) }
+}
+
 /// Writes one head. Fields named in the route's `set` and `remove` are left out everywhere, then
 /// `finish` adds the ones that are set; the handshake's own fields cannot be edited.
-struct OutgoingHead {
-  private(set) var writer = HeadWriter()
+struct OutgoingHead<Sink: FieldSink> {
+  private var sink: Sink
   private let edits: HeaderEdits
 
-  init(_ edits: HeaderEdits) { self.edits = edits }
-
-  mutating func requestLine(_ method: StaticString, _ head: RequestHead) -> Bool {
-    let bytes = head.bytes
-    guard let query = head.query else {
-      return writer.requestLine(method, path: bytes.span.extracting(head.path), query: nil)
-    }
-    return writer.requestLine(
-      method, path: bytes.span.extracting(head.path), query: bytes.span.extracting(query))
+  init(_ edits: HeaderEdits, _ sink: Sink) {
+    self.edits = edits
+    self.sink = sink
   }
 
-  /// The status of `answer`; a reason that cannot be written is left empty.
-  mutating func statusLine(of answer: ResponseHead) {
-    if !writer.statusLine(answer.status, answer.bytes.span.extracting(answer.reason)) {
-      writer.statusLine(answer.status, "")
-    }
-  }
-
-  mutating func statusLine(_ status: Int, _ reason: StaticString) {
-    writer.statusLine(status, reason)
-  }
-
-  /// The handshake's fields, which are not for the route to edit.
-  mutating func handshake(_ write: (inout HeadWriter) -> Void) { write(&writer) }
-
-  /// A field of routing, connection or framing, which is not for the route to edit either.
-  mutating func fixed(_ name: StaticString, _ value: [UInt8]) {
-    writer.field(name, value.span)
-  }
+  /// A field of routing, connection or framing, which is not for the route to edit.
+  mutating func fixed(_ name: StaticString, _ value: [UInt8]) { sink.field(name, value.span) }
 
   mutating func fixed(_ name: StaticString, literal value: StaticString) {
-    writer.field(name, literal: value)
+    sink.field(name, Self.bytes(value).span)
   }
 
   /// A field we set unless the route says otherwise.
-  mutating func ours(_ name: StaticString, _ value: [UInt8]) {
-    guard edits.isEmpty || !edits.mentions(Array(name.description.utf8).span) else { return }
-    writer.field(name, value.span)
+  mutating func ours(_ name: StaticString, _ value: Span<UInt8>) {
+    guard edits.isEmpty || !edits.mentions(Self.bytes(name).span) else { return }
+    sink.field(name, value)
   }
 
-  mutating func ours(_ name: StaticString, _ value: String) {
-    guard edits.isEmpty || !edits.mentions(Array(name.description.utf8).span) else { return }
-    writer.field(name, value)
-  }
+  mutating func ours(_ name: StaticString, _ value: [UInt8]) { ours(name, value.span) }
+  mutating func ours(_ name: StaticString, _ value: String) { ours(name, value.utf8.span) }
 
   mutating func ours(_ name: StaticString, literal value: StaticString) {
-    guard edits.isEmpty || !edits.mentions(Array(name.description.utf8).span) else { return }
-    writer.field(name, literal: value)
+    ours(name, Self.bytes(value).span)
+  }
+
+  /// What the two sides of a WebSocket have agreed on.
+  mutating func agreed(_ agreement: HandshakeAgreement) {
+    if let subprotocol = agreement.subprotocol { fixed("Sec-WebSocket-Protocol", subprotocol) }
+    if let deflate = agreement.deflate { fixed("Sec-WebSocket-Extensions", deflate.text) }
   }
 
   /// Fields of `head` for which `passes` holds, in their order and spelling.
@@ -69,15 +66,60 @@ struct OutgoingHead {
     for field in head.fields {
       let name = bytes.span.extracting(field.name)
       guard passes(field, name), !edits.mentions(name) else { continue }
-      writer.field(name, bytes.span.extracting(field.value))
+      sink.field(name, bytes.span.extracting(field.value))
     }
   }
 
+  private mutating func addEdits() {
+    for field in edits.set { sink.field(field.name.utf8.span, field.value.utf8.span) }
+  }
+
+  private static func bytes(_ literal: StaticString) -> [UInt8] {
+    var bytes: [UInt8] = []
+    ASCII.append(literal, to: &bytes)
+    return bytes
+  }
+}
+
+extension OutgoingHead where Sink == HeadWriter {
+  init(_ edits: HeaderEdits) { self.init(edits, HeadWriter()) }
+
+  mutating func requestLine(_ method: StaticString, _ head: RequestHead) -> Bool {
+    let bytes = head.bytes
+    guard let query = head.query else {
+      return sink.requestLine(method, path: bytes.span.extracting(head.path), query: nil)
+    }
+    return sink.requestLine(
+      method, path: bytes.span.extracting(head.path), query: bytes.span.extracting(query))
+  }
+
+  /// The status of `answer`; a reason that cannot be written is left empty.
+  mutating func statusLine(of answer: ResponseHead) {
+    if !sink.statusLine(answer.status, answer.bytes.span.extracting(answer.reason)) {
+      sink.statusLine(answer.status, "")
+    }
+  }
+
+  mutating func statusLine(_ status: Int, _ reason: StaticString) {
+    sink.statusLine(status, reason)
+  }
+
+  /// The handshake's fields, which are not for the route to edit.
+  mutating func handshake(_ write: (inout HeadWriter) -> Void) { write(&sink) }
+
   /// Adds what the route sets, and the empty line.
   mutating func finish() -> [UInt8] {
-    for field in edits.set { writer.field(field.name, field.value) }
-    writer.end()
-    return writer.bytes
+    addEdits()
+    sink.end()
+    return sink.bytes
+  }
+}
+
+extension OutgoingHead where Sink == FieldBlock {
+  /// Adds what the route sets.
+  mutating func finish() -> FieldBlock {
+    addEdits()
+    return sink
   }
 }
 

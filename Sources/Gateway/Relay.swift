@@ -8,7 +8,7 @@ import Telemetry
 extension Worker where K: ~Copyable {
   /// Bytes towards `id` wait: stop reading what feeds it.
   mutating func pauseSourceIfFull(_ id: SlotID) {
-    guard connections[id].output.count >= Self.outputHighMark, let source = source(of: id) else {
+    guard connections[id].unsent >= highMark(id), let source = source(of: id) else {
       return
     }
     guard !connections[source].pauses.contains(.backpressure) else { return }
@@ -19,7 +19,7 @@ extension Worker where K: ~Copyable {
   }
 
   mutating func resumeSourceIfDrained(_ id: SlotID) {
-    guard connections[id].output.count <= Self.outputLowMark, let source = source(of: id) else {
+    guard connections[id].unsent <= Self.outputLowMark, let source = source(of: id) else {
       return
     }
     guard connections[source].pauses.contains(.backpressure) else { return }
@@ -29,13 +29,19 @@ extension Worker where K: ~Copyable {
     if case .front = connections[source].role, source == id { serveRequests(id) }
   }
 
+  private func highMark(_ id: SlotID) -> Int {
+    connections[id].isStream ? streamHighMark(id) : Self.outputHighMark
+  }
+
   /// The connection whose bytes go to `id`. Clients of the gateway itself (of its own answers, of
   /// the echo backend) feed themselves.
   private func source(of id: SlotID) -> SlotID? {
     switch connections[id].role {
     case .echo: return id
     case .front where connections[id].exchange == nil: return id
-    case .front, .upstream: break
+    // What it says itself is bounded by its session; its streams have sources of their own.
+    case .http2: return nil
+    case .front, .stream, .upstream: break
     }
     guard let exchange = connections[id].exchange, exchanges.contains(exchange),
       let source = exchanges[exchange].other(than: id), connections.contains(source)

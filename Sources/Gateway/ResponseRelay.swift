@@ -11,8 +11,9 @@ import Wire
 extension Worker where K: ~Copyable {
   mutating func relayFinal(_ exchange: SlotID, _ head: ResponseHead, _ attempt: UpgradeAttempt) {
     let edits = route(of: exchange).headers.response
-    guard let bytes = ClientResponse.relayed(head, edits: edits),
-      let client = exchanges[exchange].client, let backend = exchanges[exchange].backend
+    guard let client = exchanges[exchange].client, let backend = exchanges[exchange].backend,
+      let answer = ClientResponse.relayed(
+        head, edits: edits, onStream: connections[client].isStream)
     else { return refuse(exchange, .backendAnswerBroken) }
     metrics.add(.backendRefusals)
     exchanges[exchange].phase = .relayingResponse
@@ -24,24 +25,30 @@ extension Worker where K: ~Copyable {
     connections[client].pauses.remove(.awaitingAnswer)
     connections[client].input.removeAll()
     updateInterest(client)
-    send(client, bytes)
+    sendHead(client, answer)
     var waiting = ByteQueue()
     swap(&waiting, &connections[backend].input)
     waiting.withSpan { relayBody(exchange, $0) }
   }
 
-  /// Body bytes pass verbatim; the framing is followed to know the end.
+  /// Body bytes pass verbatim, to a stream their content; the framing is followed to know the end.
   mutating func relayBody(_ exchange: SlotID, _ bytes: Span<UInt8>) {
     guard let client = exchanges[exchange].client else { return }
+    let isStream = connections.contains(client) && connections[client].isStream
+    var content: [Range<Int>] = []
     do throws(HTTPViolation) {
-      switch try exchanges[exchange].body.advance(bytes) {
+      let progress = try exchanges[exchange].body.advance(bytes) { range in
+        if isStream, !range.isEmpty { content.append(range) }
+      }
+      for range in content { send(client, bytes.extracting(range)) }
+      switch progress {
       case .needMore:
         exchanges[exchange].relayed[Leg.backend.index] &+= UInt64(bytes.count)
         exchanges[exchange].deadline = now + route(of: exchange).timeouts.responseIdle
-        send(client, bytes)
+        if !isStream { send(client, bytes) }
       case .complete(let consumed):
         exchanges[exchange].relayed[Leg.backend.index] &+= UInt64(consumed)
-        send(client, bytes.extracting(0..<consumed))
+        if !isStream { send(client, bytes.extracting(0..<consumed)) }
         endRelay(exchange, fault: nil)
       }
     } catch {

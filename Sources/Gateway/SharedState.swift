@@ -52,6 +52,7 @@ final class SharedState: Sendable {
   let connectionsPerWorker: Int
   let requestLimits: HeadLimits
   let responseLimits: HeadLimits
+  let http2Limits: HTTP2Limits
   let timeouts: RouteTimeouts
   let accessRing: LogRing
   let errorRing: LogRing
@@ -80,6 +81,7 @@ final class SharedState: Sendable {
     responseLimits = HeadLimits(
       headBytesMax: limits.responseHead, fieldsMax: limits.responseFields,
       lineBytesMax: limits.responseHead)
+    http2Limits = HTTP2Limits(limits)
     timeouts = snapshot.timeouts
     logLevel =
       switch snapshot.log.level {
@@ -104,5 +106,23 @@ extension RouteSettings {
     case .prefix(let path): hostText + path
     case .exact(let path): "\(hostText) = \(path)"
     }
+  }
+}
+
+extension HTTP2Limits {
+  init(_ limits: Limits) {
+    self.init()
+    streams = limits.http2.streams
+    streamWindow = limits.http2.streamWindow
+    connectionWindow = limits.http2.connectionWindow
+    headerListBytes = limits.http2.headerList
+    fieldsMax = limits.requestFields
+    lineBytesMax = limits.requestLine
+    continuations = limits.http2.continuations
+    clientResets = HTTP2Rate(burst: limits.http2.resetsBurst, perSecond: limits.http2.resetsRate)
+    ourResets = HTTP2Rate(
+      burst: limits.http2.ownResetsBurst, perSecond: limits.http2.ownResetsRate)
+    queuedControl = limits.http2.controlFrames
+    settingsEntries = limits.http2.settingsEntries
   }
 }

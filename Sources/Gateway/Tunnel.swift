@@ -29,7 +29,7 @@ extension Worker where K: ~Copyable {
       finishTunnel(exchange, lingering: false)
     } else if let sink = exchanges[exchange].connection(leg.other) {
       connections[sink].isFinDue = true
-      if connections[sink].output.isEmpty { sendFin(sink) }
+      if !connections[sink].hasUnsent { sendFin(sink) }
     }
   }
 

@@ -29,7 +29,8 @@ extension Worker where K: ~Copyable {
     facts.route = plan.name
     let attempt = UpgradeAttempt(
       head: request.head, facts: facts, request: outgoing,
-      expectedAccept: Self.accept(offer.key), clientAccept: Self.accept(asked.key), offer: offer)
+      expectedAccept: Self.accept(offer.key),
+      clientAccept: asked.key.isEmpty ? [] : Self.accept(asked.key), offer: offer)
     guard
       let exchange = exchanges.insert(
         Exchange(client: id, route: route, attempt: attempt, now: now))
@@ -112,10 +113,10 @@ extension Worker where K: ~Copyable {
       return refuseAnswer(exchange, error.word)
     }
     let plan = route(of: exchange)
-    guard
-      let bytes = ClientResponse.switching(
-        head, accept: attempt.clientAccept, agreement: agreement, edits: plan.headers.response),
-      let client = exchanges[exchange].client
+    guard let client = exchanges[exchange].client,
+      let answer = ClientResponse.accepting(
+        head, accept: attempt.clientAccept, agreement: agreement, edits: plan.headers.response,
+        onStream: connections[client].isStream)
     else { return refuseAnswer(exchange, "too-many-connection-options") }
     attempt.facts.subprotocol = agreement.subprotocol
     if accessLog.isOn { exchanges[exchange].facts = attempt.facts.kept() }
@@ -125,7 +126,7 @@ extension Worker where K: ~Copyable {
     handshakesInFlight -= 1
     metrics.add(.handshakesAccepted)
     accessLog.open(attempt.facts, wall: kernel.wallClock())
-    send(client, bytes)
+    sendHead(client, answer)
     if plan.webSocket.mode == .tunnel {
       beginTunnel(exchange)
     } else {

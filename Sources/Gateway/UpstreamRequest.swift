@@ -70,36 +70,54 @@ enum UpstreamRequest {
 }
 
 enum ClientResponse {
-  /// The 101 for the client. `accept`: for the client's own key. Nil when the backend's head holds
-  /// what cannot be forwarded: a broken answer.
-  static func switching(
-    _ answer: ResponseHead, accept: [UInt8], agreement: HandshakeAgreement, edits: HeaderEdits
-  ) -> [UInt8]? {
+  /// The 101 for the client, over HTTP/2 the 200. `accept`: for the client's own key. Nil when the
+  /// backend's head holds what cannot be forwarded: a broken answer.
+  static func accepting(
+    _ answer: ResponseHead, accept: [UInt8], agreement: HandshakeAgreement, edits: HeaderEdits,
+    onStream: Bool
+  ) -> ClientHead? {
     guard let nominated = Nominations(of: answer) else { return nil }
+    if onStream {
+      var out = OutgoingHead(edits, FieldBlock())
+      out.agreed(agreement)
+      out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+      return .fields(status: 200, out.finish(), ends: false)
+    }
     var out = OutgoingHead(edits)
     out.statusLine(101, "Switching Protocols")
     out.handshake {
       Handshake.appendAnswerFields(accept: accept.span, agreement: agreement, to: &$0)
     }
     out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
-    return out.finish()
+    return .bytes(out.finish())
   }
 
-  /// The head of a final response that is relayed with its body, after which the connection ends.
-  /// `answer.bodyFraming` decides the framing fields; the body follows verbatim.
-  static func relayed(_ answer: ResponseHead, edits: HeaderEdits) -> [UInt8]? {
+  /// The head of a final response that is relayed with its body, after which the connection or
+  /// stream ends. `answer.bodyFraming` decides the framing fields.
+  static func relayed(_ answer: ResponseHead, edits: HeaderEdits, onStream: Bool) -> ClientHead? {
     guard let nominated = Nominations(of: answer) else { return nil }
+    if onStream {
+      var out = OutgoingHead(edits, FieldBlock())
+      relay(answer, nominated, to: &out)
+      return .fields(
+        status: UInt16(clamping: answer.status), out.finish(), ends: answer.bodyFraming == .none)
+    }
     var out = OutgoingHead(edits)
     out.statusLine(of: answer)
-    out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
-    switch answer.bodyFraming {
-    case .none, .untilClose: break
-    case .length(let count): out.fixed("Content-Length", Array(String(count).utf8))
-    case .chunked: out.fixed("Transfer-Encoding", literal: "chunked")
-    }
-    out.ours("Via", Array("1.1 bascule".utf8))
+    relay(answer, nominated, to: &out)
+    if answer.bodyFraming == .chunked { out.fixed("Transfer-Encoding", literal: "chunked") }
     out.fixed("Connection", literal: "close")
-    return out.finish()
+    return .bytes(out.finish())
+  }
+
+  private static func relay<Sink: FieldSink>(
+    _ answer: ResponseHead, _ nominated: Nominations, to out: inout OutgoingHead<Sink>
+  ) {
+    out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+    if case .length(let count) = answer.bodyFraming {
+      out.fixed("Content-Length", Array(String(count).utf8))
+    }
+    out.ours("Via", literal: "1.1 bascule")
   }
 
   /// Alt-Svc would send clients past the gateway.

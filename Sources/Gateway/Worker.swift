@@ -7,6 +7,7 @@ import Bytes
 import Kernel
 import TLS
 import Telemetry
+import Wire
 
 struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   /// In front of received bytes, for what was held back of the stream before.
@@ -43,8 +44,16 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   let plaintext = SharedBuffer(capacity: 64 * 1024)
   let outbound = SharedBuffer(capacity: 64 * 1024)
   let scratch = SharedBuffer(capacity: 256)
+  /// HTTP/2 frames on their way out, before encryption.
+  let frames = SharedBuffer(capacity: 80 * 1024)
   var events: [Event] = []
   var casualties: [SlotID] = []
+  /// HTTP/2 connections that have something to send: once per turn, so that what many streams have
+  /// goes out together.
+  var marked: [SlotID] = []
+  /// HTTP/2 connections with more requests than one turn serves.
+  var crowded: [SlotID] = []
+  var http2Events: [HTTP2Event] = []
 
   /// Accepted connections that are open, in all and per address when that is limited.
   var clients = 0
@@ -72,7 +81,8 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     let access = shared.snapshot.log.access == .off ? nil : shared.accessRing
     accessLog = AccessLog(ring: access, metrics: metrics)
     errorLog = ErrorLog(ring: shared.errorRing, metrics: metrics, level: shared.logLevel)
-    connections = Slab(capacity: shared.connectionsPerWorker * 2)
+    // A client, its backend, and a stream between them.
+    connections = Slab(capacity: shared.connectionsPerWorker * 3)
     exchanges = Slab(capacity: shared.connectionsPerWorker)
     now = self.kernel.now()
     timers = Timers(now: now)
@@ -94,10 +104,12 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
 
   /// One turn: wait, serve every ready socket, then the timers and the mailbox.
   mutating func turn() {
-    kernel.wait(timers.sleep(now: now), into: &events)
+    kernel.wait(crowded.isEmpty ? timers.sleep(now: now) : .zero, into: &events)
     now = kernel.now()
     for index in events.indices { dispatch(events[index]) }
     fireTimers()
+    serveCrowded()
+    sendMarked()
     if drainDeadline != nil { continueDrain() }
   }
 

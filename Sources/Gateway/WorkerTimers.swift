@@ -86,14 +86,16 @@ extension Worker where K: ~Copyable {
       logTLSFailure(id, "handshake timed out")
       closeNow(id)
     case .requestHead: headTimedOut(id)
-    case .keepAliveIdle: finish(id, lingering: false)
+    case .keepAliveIdle: idleTimedOut(id)
     case .writeStall: connectionLost(id, .writeStalled)
     case .lingering: lingeringTimedOut(id)
+    case .http2Silence: http2Silent(id)
+    case .http2Drain: sendLastGoAway(id)
     }
   }
 
   private mutating func lingeringTimedOut(_ id: SlotID) {
-    if connections[id].output.isEmpty { closeNow(id) } else { abortNow(id) }
+    if !connections[id].hasUnsent { closeNow(id) } else { abortNow(id) }
   }
 
   private mutating func fire(exchange: SlotID) {

@@ -8,6 +8,8 @@ public import Bytes
 public struct Descriptor: Sendable, Hashable {
   public var number: Int32
   @inlinable public init(_ number: Int32) { self.number = number }
+  /// Of what has none; every system call refuses it.
+  public static let none = Descriptor(-1)
 }
 
 /// How one read or write went. "Would block" is an outcome, never an error.

@@ -150,6 +150,28 @@ extension TLSSession {
     return unsafe String(cString: name)
   }
 
+  /// Whether a request for `host` (a lower-cased name, or an address with its brackets) belongs on
+  /// this server's session: its certificate is for it, the client has named it when it connected, or
+  /// it is an address, which no client names.
+  public func isFor(host: String) -> Bool {
+    let asked = unsafe SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)
+    if let asked = unsafe asked {
+      if unsafe String(cString: asked).lowercased() == host { return true }
+    } else if IPAddress(parsing: Self.withoutBrackets(host).utf8.span) != nil {
+      return true
+    }
+    guard let certificate = unsafe SSL_get_certificate(ssl) else { return false }
+    let name = Self.withoutBrackets(host)
+    defer { LibraryErrors.clear() }
+    // Safety: both read the text up to its zero; a length of 0 says that there is one.
+    return unsafe X509_check_host(certificate, name, 0, 0, nil) == 1
+      || X509_check_ip_asc(certificate, name, 0) == 1
+  }
+
+  private static func withoutBrackets(_ host: String) -> String {
+    host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
+  }
+
   /// The handshake was an abbreviated one, from a ticket.
   public var isResumed: Bool { unsafe SSL_session_reused(ssl) == 1 }
 }

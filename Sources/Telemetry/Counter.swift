@@ -12,6 +12,13 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case handshakesAccepted, handshakesMalformed, handshakesVersion, upgradesRequired
   case routesMissed, originRefusals, originReports
   case limitRefusals, drainRefusals
+  case requestsMisdirected
+  // HTTP/2
+  case http2Connections, http2Streams, http2Violations
+  case http2ResetFloods, http2MadeResetFloods, http2ContinuationFloods, http2FieldBlocksTooLarge
+  case http2SettingsFloods, http2PingFloods, http2PriorityFloods, http2WindowUpdateFloods
+  case http2EmptyFrameFloods, http2UnknownFrameFloods, http2OverheadFloods
+  case http2QueuedControlFloods
   // Backends
   case connectAttempts, connectFailures, endpointsExhausted, backendSilent, backendAnswersBroken
   case backendRefusals
@@ -53,6 +60,27 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     case .originReports: ("origin_reports", "Origins let through by report_only.")
     case .limitRefusals: ("limit_refusals", "Requests refused by a limit of ours: 503.")
     case .drainRefusals: ("drain_refusals", "Requests refused while draining: 503.")
+    case .requestsMisdirected:
+      ("requests_misdirected", "Requests for a name the connection is not for: 421.")
+    case .http2Connections: ("http2_connections", "Clients' connections over HTTP/2.")
+    case .http2Streams: ("http2_streams", "Streams opened by clients.")
+    case .http2Violations: ("http2_violations", "Connections ended for an HTTP/2 error.")
+    case .http2ResetFloods: ("http2_reset_floods", "Clients that reset too many streams.")
+    case .http2MadeResetFloods:
+      ("http2_made_reset_floods", "Clients that made us reset too many streams.")
+    case .http2ContinuationFloods:
+      ("http2_continuation_floods", "Field blocks in too many CONTINUATION frames.")
+    case .http2FieldBlocksTooLarge:
+      ("http2_field_blocks_too_large", "Field blocks of too many encoded bytes.")
+    case .http2SettingsFloods: ("http2_settings_floods", "Too many SETTINGS, or too long ones.")
+    case .http2PingFloods: ("http2_ping_floods", "Too many PING frames.")
+    case .http2PriorityFloods: ("http2_priority_floods", "Too many PRIORITY frames.")
+    case .http2WindowUpdateFloods: ("http2_window_update_floods", "Too many WINDOW_UPDATE frames.")
+    case .http2EmptyFrameFloods: ("http2_empty_frame_floods", "Too many frames that carry nothing.")
+    case .http2UnknownFrameFloods: ("http2_unknown_frame_floods", "Too many frames of no known type.")
+    case .http2OverheadFloods: ("http2_overhead_floods", "Too much framing for what it carries.")
+    case .http2QueuedControlFloods:
+      ("http2_queued_control_floods", "Clients that do not read our answers to control frames.")
     case .connectAttempts: ("connect_attempts", "Connections to backends begun.")
     case .connectFailures: ("connect_failures", "Connections to backends that did not come about.")
     case .endpointsExhausted: ("endpoints_exhausted", "Requests no endpoint could take: 503.")

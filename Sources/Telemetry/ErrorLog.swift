@@ -21,7 +21,7 @@ public enum LogLevel: UInt8, Sendable, CaseIterable, Comparable {
 /// A call site that logs.
 public enum LogEvent: UInt8, Sendable, CaseIterable {
   case started, listening, draining, stopped, signalIgnored, note
-  case acceptFailed, connectionsFull, tlsFailed
+  case acceptFailed, connectionsFull, tlsFailed, http2Failed
   case originRefused, originReported
   case connectFailed, backendAnswerBroken, backendTLSFailed, resolveFailed
   case logDropped, gatewayFault
@@ -38,6 +38,7 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .acceptFailed: (.error, true, "cannot accept connections")
     case .connectionsFull: (.warn, true, "connection limit reached")
     case .tlsFailed: (.info, true, "TLS with a client failed")
+    case .http2Failed: (.info, true, "HTTP/2 with a client failed")
     case .originRefused: (.warn, true, "origin refused")
     case .originReported: (.warn, true, "origin would be refused (report_only)")
     case .connectFailed: (.warn, true, "cannot connect to a backend")

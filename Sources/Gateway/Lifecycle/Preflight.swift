@@ -64,7 +64,7 @@ struct Preflight {
     guard sources.count == tls.certificates.count else { return nil }
     let minimum: TLSVersion = tls.minimumVersion == .tls13 ? .tls13 : .tls12
     let settings = ServerTLS(
-      certificates: sources, minimumVersion: minimum, protocols: ["http/1.1"])
+      certificates: sources, minimumVersion: minimum, protocols: listener.protocols.map(\.name))
     do throws(TLSSetupFailure) {
       let context = try TLSContext.server(settings)
       warnings += context.warnings

@@ -53,7 +53,7 @@ public enum Program {
           certificates: [
             CertificateSource(
               certificatePEM: made.certificatePEM, keyPEM: made.keyPEM, name: "demo")
-          ], minimumVersion: .tls12, protocols: ["http/1.1"]))
+          ], minimumVersion: .tls12, protocols: ["h2", "http/1.1"]))
     } catch {
       throw .system(error.description)
     }

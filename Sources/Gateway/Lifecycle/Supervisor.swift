@@ -137,7 +137,8 @@ struct Supervisor: ~Copyable {
   ) throws(Errno) -> Listener {
     let settings = prepared.snapshot.listeners[index]
     var listener = Listener(
-      descriptor: Descriptor(-1), service: services[index], tls: prepared.tls[index])
+      descriptor: .none, service: services[index], tls: prepared.tls[index],
+      protocols: settings.protocols)
     if case .unix = bound[index] {
       // One socket for all workers; each wake-up goes to one of them (EPOLLEXCLUSIVE).
       listener.isShared = prepared.workerCount > 1

@@ -37,17 +37,22 @@ public struct BodyFraming: Sendable {
   }
 
   /// Presents the next bytes, each byte once. After the end it answers `complete(consumed: 0)`.
-  public mutating func advance(_ bytes: Span<UInt8>) throws(HTTPViolation) -> Progress {
+  /// `content` is told which of them are content (RFC 9110 section 6.4), in order.
+  public mutating func advance(
+    _ bytes: Span<UInt8>, content: (Range<Int>) -> Void = { _ in }
+  ) throws(HTTPViolation) -> Progress {
     switch kind {
     case .counted(let remaining):
       let taken = Int(min(UInt64(bytes.count), remaining))
       kind = .counted(remaining - UInt64(taken))
+      content(0..<taken)
       return UInt64(taken) == remaining ? .complete(consumed: taken) : .needMore
     case .chunked(var scanner):
       defer { kind = .chunked(scanner) }
-      let end = try scanner.scan(bytes)
+      let end = try scanner.scan(bytes, content: content)
       return scanner.isComplete ? .complete(consumed: end) : .needMore
     case .untilClose:
+      content(0..<bytes.count)
       return .needMore
     }
   }

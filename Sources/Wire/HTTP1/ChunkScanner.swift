@@ -31,13 +31,16 @@ struct ChunkScanner: Sendable {
 
   var isComplete: Bool { state == .complete }
 
-  /// Consumes bytes up to the end of the body; returns how many.
-  mutating func scan(_ bytes: Span<UInt8>) throws(HTTPViolation) -> Int {
+  /// Consumes bytes up to the end of the body; returns how many. `content` is told where chunk data is.
+  mutating func scan(
+    _ bytes: Span<UInt8>, content: (Range<Int>) -> Void = { _ in }
+  ) throws(HTTPViolation) -> Int {
     var index = 0
     while index < bytes.count, state != .complete {
       if state == .data {
         let taken = Int(min(UInt64(bytes.count - index), remaining))
         remaining -= UInt64(taken)
+        content(index..<index + taken)
         index += taken
         if remaining == 0 { state = .dataCR }
       } else {

@@ -1,0 +1,183 @@
+// Streams as connections: what `send()`, `finish()`, `closeNow()` and their kin do where a leg is a
+// stream. The session keeps a stream's unsent bytes and its windows; the slot keeps everything that a
+// slot of a socket keeps. Only here and in the rest of HTTP2/ is known what a stream is.
+
+import Bytes
+import Configuration
+import Kernel
+import Telemetry
+import Wire
+
+extension Worker where K: ~Copyable {
+  // MARK: In
+
+  /// DATA of a stream, which is the content of `bytes`, with headroom in front.
+  mutating func streamReceived(_ id: SlotID, _ bytes: SharedBuffer) {
+    connections[id].creditOwed += bytes.count
+    switch connections[id].ending {
+    case .open:
+      if let exchange = connections[id].exchange, exchanges.contains(exchange) {
+        exchangeReceived(exchange, from: id, bytes)
+      } else {
+        // At most one window, for no credit is given while it waits.
+        bytes.withSpan { connections[id].input.append($0) }
+      }
+    case .closeWhenSent, .lingerWhenSent, .lingering:
+      metrics.add(.bytesAfterClose, UInt64(bytes.count))
+    }
+    if connections.contains(id) { settleCredit(id) }
+  }
+
+  /// Credit smaller than this is kept: the window is many times that, and each WINDOW_UPDATE costs.
+  private static var leastCredit: Int { 16 * 1024 }
+
+  /// Lets the client send as much again as has been taken on by whoever the stream works for.
+  mutating func settleCredit(_ id: SlotID) {
+    guard connections.contains(id), connections[id].creditOwed >= Self.leastCredit,
+      case .stream(let link) = connections[id].role, isTakenOn(id)
+    else { return }
+    link.front.session.returnCredit(link.number, connections[id].creditOwed)
+    connections[id].creditOwed = 0
+    markForSending(link.front)
+  }
+
+  private func isTakenOn(_ id: SlotID) -> Bool {
+    guard case .open = connections[id].ending else { return true }
+    guard let exchange = connections[id].exchange, exchanges.contains(exchange) else { return false }
+    switch exchanges[exchange].phase {
+    case .connecting, .awaitingAnswer, .relayingResponse: return false
+    case .bridge, .tunnel: break
+    }
+    guard let backend = exchanges[exchange].backend, connections.contains(backend) else {
+      return true
+    }
+    return !connections[backend].hasUnsent
+  }
+
+  /// END_STREAM from the client.
+  mutating func streamEnded(_ id: SlotID) {
+    guard case .open = connections[id].ending else { return }
+    // A plain request is complete; its answer is still to be given.
+    guard let exchange = connections[id].exchange, exchanges.contains(exchange) else { return }
+    if case .tunnel = exchanges[exchange].phase { return tunnelEnded(exchange, id) }
+    connectionLost(id, .endOfStream)
+  }
+
+  /// The session has done with the stream. Without our having ended it the client has reset it.
+  mutating func streamClosed(_ id: SlotID) {
+    guard connections.contains(id) else { return }
+    switch connections[id].ending {
+    case .open: connectionLost(id, .failed(.connectionReset))
+    case .closeWhenSent, .lingerWhenSent, .lingering: removeStream(id)
+    }
+  }
+
+  // MARK: Out
+
+  mutating func sendOnStream(_ id: SlotID, _ bytes: Span<UInt8>) {
+    guard case .stream(let link) = connections[id].role else { return }
+    link.front.session.write(link.number, bytes)
+    connections[id].queued += bytes.count
+    link.front.queued += bytes.count
+    watchForStall(id)
+    markForSending(link.front)
+    pauseSourceIfFull(id)
+  }
+
+  /// `count` bytes of the stream have gone to its connection.
+  mutating func streamSent(_ id: SlotID, _ front: HTTP2Front, _ count: Int) {
+    front.queued = max(0, front.queued - count)
+    guard connections.contains(id) else { return }
+    connections[id].queued = max(0, connections[id].queued - count)
+    resumeSourceIfDrained(id)
+    guard connections.contains(id) else { return }
+    if connections[id].hasUnsent {
+      if connections[id].timeout == .writeStall { clearTimeout(id) }
+      return watchForStall(id)
+    }
+    switch connections[id].ending {
+    case .open: outputDrained(id)
+    case .closeWhenSent, .lingerWhenSent, .lingering: lingerOnStream(id)
+    }
+  }
+
+  /// Beyond the bound of its connection a stream may hold only little.
+  func streamHighMark(_ id: SlotID) -> Int {
+    guard case .stream(let link) = connections[id].role else { return Self.outputHighMark }
+    return link.front.queued < HTTP2Front.queuedMax ? Self.outputHighMark : Self.outputLowMark
+  }
+
+  /// Of a backend whose client is a stream: what one read may add to what is waiting.
+  func streamReadLimit(_ id: SlotID) -> Int {
+    guard case .stream(let link) = connections[id].role else { return Self.smallRead }
+    return link.front.queued < HTTP2Front.queuedMax / 2 ? Self.smallRead : Self.outputLowMark / 2
+  }
+
+  // MARK: Closing
+
+  /// END_STREAM behind what is queued; the client's END_STREAM is waited for. An answer to a request
+  /// that is not read to its end is followed by RST_STREAM(NO_ERROR) (RFC 9113 section 8.1); behind a
+  /// WebSocket's close handshake (`hurried`) the client has its time to end the stream itself.
+  mutating func finishStream(_ id: SlotID, hurried: Bool) {
+    guard case .stream(let link) = connections[id].role else { return }
+    if hurried {
+      link.front.session.finish(link.number)
+    } else {
+      link.front.session.finishThenReset(link.number)
+    }
+    markForSending(link.front)
+    connections[id].pauses = []
+    connections[id].input.removeAll()
+    connections[id].ending = .lingerWhenSent
+    clearTimeout(id)
+    if hurried || !connections[id].hasUnsent { lingerOnStream(id) } else { watchForStall(id) }
+    settleCredit(id)
+  }
+
+  private mutating func lingerOnStream(_ id: SlotID) {
+    guard connections[id].timeout != .lingering else { return }
+    setTimeout(id, .lingering, after: closeTimeout(id))
+  }
+
+  /// Our direction ends, the client's goes on.
+  mutating func endStream(_ id: SlotID) {
+    guard case .stream(let link) = connections[id].role else { return }
+    connections[id].isFinDue = false
+    link.front.session.finish(link.number)
+    markForSending(link.front)
+  }
+
+  /// As closing a socket: nothing more is taken, and what had not left is lost.
+  mutating func closeStream(_ id: SlotID) {
+    guard case .stream(let link) = connections[id].role else { return }
+    switch connections[id].ending {
+    case .open where !connections[id].hasUnsent: link.front.session.finishThenReset(link.number)
+    case .open: link.front.session.reset(link.number, .cancel)
+    case .closeWhenSent, .lingerWhenSent, .lingering:
+      link.front.session.reset(link.number, .noError)
+    }
+    removeStream(id)
+  }
+
+  /// RFC 8441 section 5: what a RST is to TCP, RST_STREAM with CANCEL is here.
+  mutating func abortStream(_ id: SlotID) {
+    guard case .stream(let link) = connections[id].role else { return }
+    link.front.session.reset(link.number, .cancel)
+    removeStream(id)
+  }
+
+  /// Frees the slot. The session forgets what is unsent with its own stream.
+  private mutating func removeStream(_ id: SlotID) {
+    guard case .stream(let link) = connections[id].role else { return }
+    let front = link.front
+    front.queued = max(0, front.queued - connections[id].queued)
+    _ = connections.remove(id)
+    if let index = front.streams.firstIndex(of: id) {
+      front.streams.swapAt(index, front.streams.count - 1)
+      front.streams.removeLast()
+    }
+    markForSending(front)
+    guard connections.contains(front.carrier), front.streams.isEmpty else { return }
+    setHTTP2Timeout(front.carrier, front)
+  }
+}
