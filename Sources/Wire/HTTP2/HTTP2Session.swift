@@ -7,15 +7,20 @@ public import Bytes
 public final class HTTP2Session {
   private let library: NGHTTP2
   private let limits: HTTP2Limits
+  private var watch: FrameWatch
+  private var madeResets: HTTP2Budget
   /// Control frames that wait for `send`. They leave the library as soon as they arise, so that a
   /// connection error is known at once.
   private let control = SharedBuffer(capacity: 256)
+  private var controlFrames = 0
   /// Why the connection is over, once it is. What is queued should still be sent.
   public private(set) var failure: HTTP2Violation?
 
   private init(_ library: consuming NGHTTP2, _ limits: HTTP2Limits) {
     self.library = library
     self.limits = limits
+    watch = FrameWatch(limits)
+    madeResets = HTTP2Budget(limits.ourResets)
   }
 
   /// The server's end; its SETTINGS are queued. Nil only when memory is out.
@@ -46,20 +51,34 @@ public final class HTTP2Session {
     _ bytes: Span<UInt8>, now: MonotonicTime, events: inout [HTTP2Event]
   ) -> HTTP2Progress {
     if let failure { return .failed(failure) }
-    let taken = library.feed(bytes, events: &events)
-    if taken < 0 {
-      end(.libraryGaveUp)
-    } else {
-      _ = library.returnConnectionCredit()
-      drainControl(&events)
-    }
+    watch.sent(library.takeFramesSent())
+    let (end, violation) = watch.watch(bytes, now)
+    feed(bytes.extracting(0..<end), now, &events)
+    // What comes first on the wire counts.
+    if let violation { fail(violation) }
     return failure.map { .failed($0) } ?? .open
+  }
+
+  private func feed(_ bytes: Span<UInt8>, _ now: MonotonicTime, _ events: inout [HTTP2Event]) {
+    switch library.feed(bytes, events: &events) {
+    case .taken:
+      library.returnConnectionCredit()
+      drainControl(&events)
+    case .badPreface: fail(.badPreface)
+    case .broken: fail(.libraryGaveUp)
+    }
+    for _ in 0..<library.takeMadeResets() where !madeResets.take(now) { fail(.madeResetFlood) }
   }
 
   /// Moves everything but DATA from the library to `control`.
   private func drainControl(_ events: inout [HTTP2Event]) {
     guard library.queuedFrames > 0 else { return }
+    let before = library.framesSent
     drain(into: control, limit: 0, &events)
+    controlFrames += library.framesSent - before
+    guard controlFrames > limits.queuedControl else { return }
+    control.reset()
+    fail(.queuedControlFlood)
   }
 
   private func drain(into output: SharedBuffer, limit: Int, _ events: inout [HTTP2Event]) {
@@ -67,12 +86,12 @@ public final class HTTP2Session {
     if let code = library.terminated {
       failure = HTTP2Violation(libraryCode: code)
     } else if !isAlive {
-      end(.libraryGaveUp)
+      fail(.libraryGaveUp)
     }
   }
 
   /// Queues GOAWAY by hand: it has to get out even when the library does nothing any more.
-  private func end(_ violation: HTTP2Violation, _ code: HTTP2ErrorCode? = nil) {
+  private func fail(_ violation: HTTP2Violation, _ code: HTTP2ErrorCode? = nil) {
     guard failure == nil else { return }
     failure = violation
     let last = UInt64(UInt32(bitPattern: library.lastStream))
@@ -119,7 +138,7 @@ public final class HTTP2Session {
   /// taken on; newer ones are ignored from then on (RFC 9113, section 6.8).
   public func goAway(isFinal: Bool) { library.goAway(isFinal: isFinal) }
   /// GOAWAY with that code, then nothing more.
-  public func fail(_ code: HTTP2ErrorCode) { end(.ended, code) }
+  public func fail(_ code: HTTP2ErrorCode) { fail(.ended, code) }
 
   public var wantsToSend: Bool {
     !control.isEmpty || (failure == nil && library.wantsToWrite)
@@ -127,12 +146,20 @@ public final class HTTP2Session {
   public var openStreams: Int { library.openStreams }
   /// The highest stream that was handed to the owner.
   public var lastStream: Int32 { library.lastStream }
+  /// The client's preface has come.
+  public var hasPreface: Bool { watch.hasPreface }
+  /// A field block has begun and is not complete: the time for a request's head is running.
+  public var isInsideHead: Bool { watch.isInsideHead }
+  /// Defences of nghttp2 that the loaded one lacks, by the names of its options. Ours come first in
+  /// any case: it is one line of defence less.
+  public static var missingOptions: [StaticString] { NGHTTP2.missingOptions }
   public static var libraryVersion: String { NGHTTP2.version }
 
   /// Appends queued frames to `output` until nothing is left or it holds about `limit` bytes.
   public func send(into output: SharedBuffer, limit: Int, events: inout [HTTP2Event]) {
     control.withSpan { output.append($0) }
     control.reset()
+    controlFrames = 0
     guard failure == nil else { return }
     drain(into: output, limit: limit, &events)
     if failure != nil { send(into: output, limit: limit, events: &events) }

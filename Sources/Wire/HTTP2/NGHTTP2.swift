@@ -40,6 +40,9 @@ struct NGHTTP2: ~Copyable {
     // Safety, here and below: pointers of the library's own making, used as its manual says.
     unsafe nghttp2_option_set_no_auto_window_update(option, 1)
     unsafe nghttp2_option_set_no_closed_streams(option, 1)
+    // The library counts each piece in which the header of such a frame arrives; FrameWatch counts
+    // the frames.
+    unsafe bascule_nghttp2_set_max_continuations(option, Int(Int32.max))
     var session: OpaquePointer?
     guard unsafe nghttp2_session_server_new2(&session, libraryCallbacks, context, option) == 0
     else { return nil }
@@ -71,11 +74,12 @@ struct NGHTTP2: ~Copyable {
 
   // MARK: Bytes in and out
 
-  /// Feeds received bytes. Events get ranges that count from `base` bytes before them. False when the
-  /// library cannot go on.
-  func feed(_ bytes: Span<UInt8>, events: inout [HTTP2Event]) -> Int {
+  enum Outcome { case taken, badPreface, broken }
+
+  /// Feeds received bytes. Ranges in the events are offsets into them.
+  func feed(_ bytes: Span<UInt8>, events: inout [HTTP2Event]) -> Outcome {
     // Safety: the callbacks run inside the call only, while `bytes` and `events` are lent.
-    unsafe bytes.withUnsafeBufferPointer { buffer in
+    let result = unsafe bytes.withUnsafeBufferPointer { buffer in
       unsafe withUnsafeMutablePointer(to: &events) { events in
         unsafe context.pointee.events = events
         unsafe context.pointee.input = buffer.baseAddress
@@ -85,6 +89,8 @@ struct NGHTTP2: ~Copyable {
         return result
       }
     }
+    if result >= 0 { return .taken }
+    return result == Int(NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue) ? .badPreface : .broken
   }
 
   /// Appends frames to `output`; DATA only until it holds `limit` bytes.
@@ -114,11 +120,29 @@ struct NGHTTP2: ~Copyable {
   var openStreams: Int { unsafe context.pointee.count }
   var terminated: UInt32? { unsafe context.pointee.terminated }
 
-  func returnConnectionCredit() -> Int {
-    let count = unsafe context.pointee.received
-    unsafe context.pointee.received = 0
-    if count > 0 { unsafe nghttp2_session_consume_connection(session, count) }
+  /// All frames so far.
+  var framesSent: Int { unsafe context.pointee.framesSent }
+
+  /// Frames sent since the last call.
+  func takeFramesSent() -> Int {
+    let count = unsafe context.pointee.framesSent - context.pointee.framesTaken
+    unsafe context.pointee.framesTaken += count
     return count
+  }
+
+  /// Resets that the peer has made us send since the last call.
+  func takeMadeResets() -> Int {
+    let count = unsafe context.pointee.madeResets
+    unsafe context.pointee.madeResets = 0
+    return count
+  }
+
+  /// For the payload received since the last call. A stalled stream must not stall the connection.
+  func returnConnectionCredit() {
+    let count = unsafe context.pointee.received
+    guard count > 0 else { return }
+    unsafe context.pointee.received = 0
+    unsafe nghttp2_session_consume_connection(session, count)
   }
 
   // MARK: Streams
@@ -246,6 +270,16 @@ struct NGHTTP2: ~Copyable {
     } else {
       unsafe nghttp2_submit_shutdown_notice(session)
     }
+  }
+
+  /// Defences that the loaded library lacks.
+  static var missingOptions: [StaticString] {
+    var missing: [StaticString] = []
+    if bascule_nghttp2_has_stream_reset_rate_limit() == 0 {
+      missing.append("stream_reset_rate_limit")
+    }
+    if bascule_nghttp2_has_max_continuations() == 0 { missing.append("max_continuations") }
+    return missing
   }
 
   static var version: String {

@@ -87,12 +87,7 @@ func frameReceived(
   guard let context = unsafe contextOf(data), let frame = unsafe frame else { return 0 }
   let id = unsafe frame.pointee.hd.stream_id
   if unsafe isType(frame, NGHTTP2_DATA) {
-    let carried = unsafe frame.pointee.hd.length - frame.pointee.data.padlen
-    if unsafe has(frame, NGHTTP2_FLAG_END_STREAM) {
-      unsafe peerEnded(session, context, id)
-    } else if carried == 0 {
-      unsafe context.pointee.emptyData += 1
-    }
+    if unsafe has(frame, NGHTTP2_FLAG_END_STREAM) { unsafe peerEnded(session, context, id) }
   } else if unsafe isType(frame, NGHTTP2_HEADERS) {
     unsafe headersReceived(session, context, frame)
   } else if unsafe isType(frame, NGHTTP2_RST_STREAM) {
@@ -233,7 +228,7 @@ func frameSent(
   _ data: UnsafeMutableRawPointer?
 ) -> CInt {
   guard let context = unsafe contextOf(data), let frame = unsafe frame else { return 0 }
-  unsafe context.pointee.framesSent &+= 1
+  unsafe context.pointee.framesSent += 1
   let id = unsafe frame.pointee.hd.stream_id
   if unsafe isType(frame, NGHTTP2_RST_STREAM) {
     let stream = unsafe streamOf(session, id)

@@ -54,11 +54,10 @@ struct HTTP2Context: ~Copyable {
   var fields: RequestFields
   /// Payload bytes handed out since they were last asked for.
   var received = 0
-  var emptyData = 0
-  var malformed = 0
   /// Resets we were made to send, since the count was last asked for.
   var madeResets = 0
   var framesSent = 0
+  var framesTaken = 0
   /// The code of a GOAWAY that ends the connection, once the library has sent one.
   var terminated: UInt32?
 
