@@ -116,7 +116,7 @@ public enum DemoPage {
     .log time { color: var(--quiet); }
     .log .kind { font-weight: 700; }
     .log .open { color: var(--good); }
-    .log .close, .log .error { color: var(--bad); }
+    .log .broken, .log .error { color: var(--bad); }
     .log .sent, .log .received { color: var(--accent); }
     .log .ping { color: var(--warn); }
     @media (max-width: 34rem) { .log li { grid-template-columns: auto 1fr; }
@@ -192,7 +192,7 @@ public enum DemoPage {
     let waiting = [];
     let sent = 0, received = 0, longest = 0, openedAt = 0;
 
-    function log(kind, text) {
+    function log(kind, text, look = kind) {
       const list = byId("log");
       const item = document.createElement("li");
       const time = document.createElement("time");
@@ -201,7 +201,7 @@ public enum DemoPage {
       time.textContent = now.toTimeString().slice(0, 8) + "." +
         String(now.getMilliseconds()).padStart(3, "0");
       const label = document.createElement("span");
-      label.className = `kind ${kind}`;
+      label.className = `kind ${look}`;
       label.textContent = kind;
       const body = document.createElement("span");
       body.textContent = text;
@@ -251,7 +251,8 @@ public enum DemoPage {
         const meaning = meanings[event.code] ? `, ${meanings[event.code]}` : "";
         const reason = event.reason ? `, reason "${event.reason}"` : ", no reason";
         const clean = event.wasClean ? "clean" : "not clean";
-        log("close", `code ${event.code}${meaning}${reason}, ${clean}`);
+        const isFine = event.wasClean && [1000, 1001, 1005].includes(event.code);
+        log("close", `code ${event.code}${meaning}${reason}, ${clean}`, isFine ? "close" : "broken");
         socket = null;
         show("closed", "not connected");
       };

@@ -109,13 +109,20 @@ def test_check_finds_mistakes_of_the_file_and_of_what_it_names_at_once(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         text = listeners(tls(0, ("absent.pem", "absent.key")),
                          f"{{bind: '127.0.0.1:{taken.getsockname()[1]}', backlog: many}}",
-                         "{bind: nowhere}") + "wrokers: 1\n"
+                         "{bind: nowhere}", "{bind: '127.0.0.1:0', tls: {}}") + "wrokers: 1\n"
         found = mistakes(run("check", text=text, tmp_path=tmp_path))
         assert found == mistakes(run("run", text=text, tmp_path=tmp_path))
-    assert [line for line, _ in found] == [2, 2, 3, 3, 4, 7]
+    assert [line for line, _ in found] == [2, 2, 3, 3, 4, 5, 8]
     for word, (_, message) in zip(
-            ["absent.key", "absent.pem", "address in use", "many", "nowhere", "wrokers"], found):
+            ["absent.key", "absent.pem", "address in use", "many", "nowhere", "certificates",
+             "wrokers"], found):
         assert word in message
+
+
+def test_a_mistake_that_two_listeners_share_is_told_once(tmp_path):
+    text = listeners(tls(0, ("absent.pem", "absent.key")).replace("tls:", "tls: &shared"),
+                     "{bind: '127.0.0.1:0', tls: *shared}")
+    assert len(mistakes(run("check", text=text, tmp_path=tmp_path))) == 2
 
 
 def test_a_name_that_does_not_resolve_is_told_beside_other_mistakes(tmp_path):

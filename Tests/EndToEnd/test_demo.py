@@ -55,6 +55,13 @@ class Page:
     def log(self):
         return self.evaluate("document.querySelector('#log').innerText") or ""
 
+    def state(self):
+        return self.evaluate("document.querySelector('#state').innerText") or ""
+
+    def last_look(self):
+        """How the last line of the log is dressed: `broken` is red."""
+        return self.evaluate("document.querySelector('#log li:last-child .kind').classList[1]")
+
     def picture(self, name):
         PICTURES.mkdir(parents=True, exist_ok=True)
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
@@ -118,7 +125,8 @@ def converse(page, scheme, picture):
     assert data.startswith(b"\x89PNG") and len(data) > 10_000
     assert page.evaluate("document.querySelector('#rtt-last').innerText").strip() not in ("", "\u2013")
     page.click("#close")
-    wait_until(lambda: "close" in page.log() and "1000" in page.log(), 5, "the close")
+    wait_until(lambda: "not connected" in page.state(), 5, "the close")
+    assert "code 1000" in page.log() and page.last_look() == "close"
     page.click("#clear")
 
 
@@ -127,6 +135,41 @@ def test_the_page_talks_over_ws_and_wss(page, demo):
     page.visit(f"http://127.0.0.1:{demo.ports[0]}/")
     converse(page, "ws", "demo-ws.png")
     converse(page, "wss", "demo-wss.png")
+
+
+@pytest.mark.timeout(120)
+def test_only_a_close_that_went_wrong_is_red(page, demo):
+    page.visit(f"http://127.0.0.1:{demo.ports[0]}/")
+    colour = "getComputedStyle(document.querySelector('#log li:last-child .kind')).color"
+    seen = {}
+    for name, code, clean in [("fine", 1000, True), ("gone", 1006, False), ("wrong", 1002, True)]:
+        page.click("#connect")
+        wait_until(lambda: page.state() == "connected", 10, "the socket to open")
+        page.evaluate(f"(() => {{ const s = socket; s.onclose(new CloseEvent('close', {{code: {code},"
+                      f" wasClean: {str(clean).lower()}}})); s.onclose = null; s.close(); }})()")
+        seen[name] = page.evaluate(colour)
+    assert seen["gone"] == seen["wrong"] != seen["fine"]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.skipif("BASCULE_PICTURES" not in os.environ, reason="needs BASCULE_PICTURES, a directory")
+def test_the_picture_in_the_readme(page):
+    with run_gateway("", [8080, 8443], arguments=["demo"]):
+        page.call("Emulation.setDeviceMetricsOverride", width=1000, height=960, mobile=False,
+                  deviceScaleFactor=1)
+        page.call("Emulation.setScrollbarsHidden", hidden=True)
+        page.visit("http://localhost:8080/")
+        page.click("#connect")
+        for text in ["Hello, backend", "How are you?"]:
+            wait_until(lambda: page.state() == "connected", 10, "the socket to open")
+            page.evaluate(f"document.querySelector('#message').value = '{text}'")
+            page.click("#send")
+            wait_until(lambda: page.log().count(text) == 2, 5, f"the echo of {text}")
+        wait_until(lambda: "1 ping" in page.log(), 20, "a ping")
+        page.click("#close")
+        wait_until(lambda: page.state() == "not connected", 5, "the close")
+        page.picture("demo.png")
+        page.call("Emulation.clearDeviceMetricsOverride")
 
 
 @pytest.mark.timeout(120)

@@ -66,7 +66,7 @@ struct AccessLogTests {
     let response = ResponseFacts(
       status: 403, duration: .milliseconds(1), fault: "origin_refused", detail: "not_listed",
       bytes: 77)
-    var plain = facts(origin: "https://evil\u{1b}[1m")
+    let plain = facts(origin: "https://evil\u{1b}[1m")
     plain.tls = nil
     log.http(plain, method: Array("GET".utf8), response, wall: 0)
     let written = lines(ring)
@@ -84,7 +84,7 @@ struct AccessLogTests {
   @Test("a live socket keeps few bytes, whatever its client sent")
   func kept() throws {
     let hostile = String(repeating: "\u{1}", count: 8000)
-    var all = facts(path: hostile, origin: hostile)
+    let all = facts(path: hostile, origin: hostile)
     all.host = Array(hostile.utf8)
     all.subprotocol = Array(hostile.utf8)
     all.route = hostile

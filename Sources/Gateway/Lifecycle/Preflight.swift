@@ -35,7 +35,7 @@ struct Preflight {
 
   let snapshot: Snapshot
   let purpose: Purpose
-  private(set) var problems: [Diagnostic] = []
+  private var problems: [Diagnostic] = []
   private var warnings: [String] = []
 
   init(_ snapshot: Snapshot, for purpose: Purpose = .start) {
@@ -43,7 +43,10 @@ struct Preflight {
     self.purpose = purpose
   }
 
-  /// Nil when there are problems.
+  /// In the order of the files. What two listeners share by a YAML alias is told once.
+  var mistakes: [Diagnostic] { Set(problems).sorted() }
+
+  /// Nil when there are mistakes.
   mutating func prepare() -> Prepared? {
     let workerCount = snapshot.workers ?? Processors.usable()
     let tls = snapshot.listeners.map { serverContext($0) }
@@ -61,7 +64,7 @@ struct Preflight {
   private mutating func serverContext(_ listener: ListenerSettings) -> TLSContext? {
     guard let tls = listener.tls else { return nil }
     let sources = tls.certificates.compactMap { source($0) }
-    guard sources.count == tls.certificates.count else { return nil }
+    guard !sources.isEmpty, sources.count == tls.certificates.count else { return nil }
     let minimum: TLSVersion = tls.minimumVersion == .tls13 ? .tls13 : .tls12
     let settings = ServerTLS(
       certificates: sources, minimumVersion: minimum, protocols: listener.protocols.map(\.name))

@@ -19,7 +19,7 @@ public enum Program {
   public static func check(_ snapshot: Snapshot, whileRunning: Bool = false) -> [Diagnostic] {
     var preflight = Preflight(snapshot, for: whileRunning ? .checkWhileRunning : .check)
     _ = preflight.prepare()
-    return preflight.problems.sorted()
+    return preflight.mistakes
   }
 
   /// Runs the gateway until a signal ends it. Returns the exit status.

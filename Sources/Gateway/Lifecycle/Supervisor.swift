@@ -48,7 +48,7 @@ struct Supervisor: ~Copyable {
       ? errors
       : try Self.system { () throws(Errno) in try LogWriter(output: StandardStreams.output) }
     var preflight = Preflight(snapshot)
-    guard var prepared = preflight.prepare() else { throw .problems(preflight.problems) }
+    guard var prepared = preflight.prepare() else { throw .problems(preflight.mistakes) }
     if let tls { prepared.tls = tls }
     kernel = try Self.system { () throws(Errno) in try LinuxKernel() }
     self.signals = signals
