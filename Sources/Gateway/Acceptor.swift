@@ -81,7 +81,7 @@ extension Worker where K: ~Copyable {
   }
 
   /// After the handshake. A client without ALPN gets HTTP/1.1 wherever that is spoken.
-  func speaksHTTP2(_ id: SlotID) -> Bool {
+  mutating func speaksHTTP2(_ id: SlotID) -> Bool {
     guard let listener = connections[id].listener, listener < listeners.count else { return false }
     if let name = connections[id].tls?.protocolName { return name == "h2" }
     return listeners[listener].protocols == [.h2]

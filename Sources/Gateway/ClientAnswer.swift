@@ -42,7 +42,7 @@ extension Worker where K: ~Copyable {
   }
 
   /// Of the socket that carries a client's request; nil without TLS.
-  func tlsVersion(_ id: SlotID) -> StaticString? {
+  mutating func tlsVersion(_ id: SlotID) -> StaticString? {
     if case .stream(let link) = connections[id].role {
       guard connections.contains(link.front.carrier) else { return nil }
       return connections[link.front.carrier].tls?.version.word

@@ -2,6 +2,7 @@
 
 import Kernel
 import TLS
+import Telemetry
 import Wire
 
 extension Fault {

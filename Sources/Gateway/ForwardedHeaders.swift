@@ -136,7 +136,9 @@ struct ClientIdentity: Sendable {
 /// The fields we set towards a backend, beside the handshake's.
 enum ForwardedHeaders {
   /// Appends to `out` what the route's edits leave to us.
-  static func write(_ head: RequestHead, _ client: ClientIdentity, to out: inout OutgoingHead<HeadWriter>) {
+  static func write(
+    _ head: RequestHead, _ client: ClientIdentity, to out: inout OutgoingHead<HeadWriter>
+  ) {
     if client.isTrusted {
       let peer = Array((client.peer?.description ?? "unknown").utf8)
       out.ours("X-Forwarded-For", joined(head, .xForwardedFor, with: peer))

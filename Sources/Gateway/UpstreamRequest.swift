@@ -105,7 +105,6 @@ enum ClientResponse {
     var out = OutgoingHead(edits)
     out.statusLine(of: answer)
     relay(answer, nominated, to: &out)
-    if answer.bodyFraming == .chunked { out.fixed("Transfer-Encoding", literal: "chunked") }
     out.fixed("Connection", literal: "close")
     return .bytes(out.finish())
   }
@@ -114,8 +113,11 @@ enum ClientResponse {
     _ answer: ResponseHead, _ nominated: Nominations, to out: inout OutgoingHead<Sink>
   ) {
     out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
-    if case .length(let count) = answer.bodyFraming {
-      out.fixed("Content-Length", Array(String(count).utf8))
+    switch answer.bodyFraming {
+    case .none, .untilClose: break
+    case .length(let count): out.fixed("Content-Length", Array(String(count).utf8))
+    // The fields of a stream do not take it (RFC 9113 section 8.2.2).
+    case .chunked: out.fixed("Transfer-Encoding", literal: "chunked")
     }
     out.ours("Via", literal: "1.1 bascule")
   }

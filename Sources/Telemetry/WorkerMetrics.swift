@@ -7,8 +7,8 @@ public import Synchronization
 /// so a second writer would lose counts (not memory safety).
 public final class WorkerMetrics: Sendable {
   /// Room for every `Counter`; a test holds it.
-  @usableFromInline static var capacity: Int { 64 }
-  @usableFromInline let cells: InlineArray<64, Atomic<UInt64>>
+  @usableFromInline static var capacity: Int { 96 }
+  @usableFromInline let cells: InlineArray<96, Atomic<UInt64>>
 
   public init() {
     cells = InlineArray { _ in Atomic(0) }

@@ -1,7 +1,7 @@
 import Bytes
 import Configuration
 import Testing
-import Wire
+@testable import Wire
 
 @testable import Gateway
 
@@ -216,8 +216,13 @@ struct ClientResponseTests {
   private let accept = Array("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".utf8)
 
   private func switching(_ answer: ResponseHead) -> [UInt8]? {
-    ClientResponse.switching(
-      answer, accept: accept, agreement: HandshakeAgreement(), edits: HeaderEdits())
+    ClientResponse.accepting(
+      answer, accept: accept, agreement: HandshakeAgreement(), edits: HeaderEdits(),
+      onStream: false)?.bytes
+  }
+
+  private func relayed(_ answer: ResponseHead, edits: HeaderEdits = HeaderEdits()) -> [UInt8]? {
+    ClientResponse.relayed(answer, edits: edits, onStream: false)?.bytes
   }
 
   @Test("a 101 has our accept and the backend's end-to-end fields, nothing else")
@@ -230,9 +235,9 @@ struct ClientResponseTests {
     ])
     let agreement = HandshakeAgreement(
       subprotocol: Array("chat".utf8), deflate: DeflateParameters())
-    let bytes = ClientResponse.switching(
-      answer, accept: accept, agreement: agreement,
-      edits: edits(set: [("X-Frame", "no")], remove: ["server"]))
+    let edits = edits(set: [("X-Frame", "no")], remove: ["server"])
+    let bytes = ClientResponse.accepting(
+      answer, accept: accept, agreement: agreement, edits: edits, onStream: false)?.bytes
     let lines = [
       "HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade",
       "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "Sec-WebSocket-Protocol: chat",
@@ -240,6 +245,13 @@ struct ClientResponseTests {
       "X-Own: 2", "Date: now", "X-Frame: no", "", "",
     ]
     #expect(String(decoding: bytes ?? [], as: UTF8.self) == lines.joined(separator: "\r\n"))
+    let fields = ClientResponse.accepting(
+      answer, accept: [], agreement: agreement, edits: edits, onStream: true)
+    #expect(
+      fields?.lines == [
+        "200", "sec-websocket-protocol: chat", "sec-websocket-extensions: permessage-deflate",
+        "set-cookie: a=1", "set-cookie: b=2", "x-own: 2", "date: now", "x-frame: no",
+      ])
   }
 
   @Test("a backend's nomination removes neither accept nor upgrade")
@@ -249,7 +261,7 @@ struct ClientResponseTests {
     #expect(switching(hostile) == plain)
     let flood = response(["Connection: " + String(repeating: "a,", count: 33)])
     #expect(switching(flood) == nil)
-    #expect(ClientResponse.relayed(flood, edits: HeaderEdits()) == nil)
+    #expect(relayed(flood) == nil)
   }
 
   @Test(
@@ -267,18 +279,40 @@ struct ClientResponseTests {
         "Connection: keep-alive, X-Inner", "Keep-Alive: timeout=5", "Upgrade: h2c",
         "Location: /login", "WWW-Authenticate: Basic", "X-Inner: 1", "Alt-Svc: clear",
       ], status: status)
-    let written = WrittenHead(ClientResponse.relayed(answer, edits: HeaderEdits()))
+    let written = WrittenHead(relayed(answer))
     #expect(written.startLine == "HTTP/1.1 \(status)")
     #expect(
       written.fields == ["Location: /login", "WWW-Authenticate: Basic"] + expected
         + ["Via: 1.1 bascule", "Connection: close"])
+    let fields = ClientResponse.relayed(answer, edits: HeaderEdits(), onStream: true)
+    let framed = expected.filter { $0.hasPrefix("Content-Length") }.map { $0.lowercased() }
+    #expect(
+      fields?.lines == [String(status.prefix(3)), "location: /login", "www-authenticate: Basic"]
+        + framed + ["via: 1.1 bascule"])
   }
 
   @Test("the route's edits hold for a relayed refusal too")
   func relayedEdits() {
     let answer = response(["Server: old", "Content-Length: 1"], status: "403 No")
     let written = WrittenHead(
-      ClientResponse.relayed(answer, edits: edits(set: [("server", "b")], remove: ["via"])))
+      relayed(answer, edits: edits(set: [("server", "b")], remove: ["via"])))
     #expect(written.fields == ["Content-Length: 1", "Connection: close", "server: b"])
+  }
+}
+
+extension ClientHead {
+  fileprivate var bytes: [UInt8]? {
+    guard case .bytes(let bytes) = self else { return nil }
+    return bytes
+  }
+
+  /// The status, then the fields.
+  fileprivate var lines: [String]? {
+    guard case .fields(let status, let fields, _) = self else { return nil }
+    return [String(status)]
+      + fields.entries.map { entry in
+        [entry.name, entry.value].map { String(decoding: fields.bytes[$0], as: UTF8.self) }
+          .joined(separator: ": ")
+      }
   }
 }

@@ -21,7 +21,7 @@ struct CounterTests {
     for counter in Counter.allCases {
       let (name, help) = counter.row
       #expect(names.insert(name.description).inserted, "\(name) twice")
-      #expect(name.description.allSatisfy { $0 == "_" || ("a"..."z").contains($0) })
+      #expect(name.description.allSatisfy { $0 == "_" || $0.isNumber || ("a"..."z").contains($0) })
       #expect(help.description.hasSuffix("."))
     }
   }

@@ -120,7 +120,9 @@ extension Worker where K: ~Copyable {
       guard let id = openStream(front, stream) else { return }
       front.waiting.append(WaitingRequest(stream: id, head: head))
     case .refused(let stream, let violation):
-      if let id = openStream(front, stream) { refuseUnread(id, .of(violation), detail: violation.word) }
+      if let id = openStream(front, stream) {
+        refuseUnread(id, .of(violation), detail: violation.word)
+      }
     case .malformed: metrics.add(.requestsMalformed)
     case .data(let stream, let range):
       guard let id = slot(front, stream) else { return }

@@ -33,13 +33,14 @@ extension Worker where K: ~Copyable {
 
   /// As long as the keep-alive of a WebSocket is by default.
   private static var silenceAllowed: TimeSpan { .seconds(25) }
+  private static var silenceEndured: TimeSpan { .seconds(50) }
 
   /// Streams are open. Bridges ask their clients themselves; without one a PING does (section 6.7).
   mutating func http2Silent(_ id: SlotID) {
     guard case .http2(let front) = connections[id].role else { return }
     let silence = now - front.lastReceived
     if !front.streams.contains(where: { isBridged($0) }) {
-      if silence >= Self.silenceAllowed + Self.silenceAllowed {
+      if silence >= Self.silenceEndured {
         return connectionLost(id, .failed(.timedOut))
       }
       if silence >= Self.silenceAllowed {
@@ -140,7 +141,9 @@ extension Worker where K: ~Copyable {
 
   /// Whether the drain of this exchange waits for its connection's last GOAWAY.
   func isOverHTTP2(_ exchange: SlotID) -> Bool {
-    guard let client = exchanges[exchange].client, connections.contains(client) else { return false }
+    guard let client = exchanges[exchange].client, connections.contains(client) else {
+      return false
+    }
     return connections[client].isStream
   }
 

@@ -43,7 +43,9 @@ extension Worker where K: ~Copyable {
 
   private func isTakenOn(_ id: SlotID) -> Bool {
     guard case .open = connections[id].ending else { return true }
-    guard let exchange = connections[id].exchange, exchanges.contains(exchange) else { return false }
+    guard let exchange = connections[id].exchange, exchanges.contains(exchange) else {
+      return false
+    }
     switch exchanges[exchange].phase {
     case .connecting, .awaitingAnswer, .relayingResponse: return false
     case .bridge, .tunnel: break

@@ -84,6 +84,10 @@ struct FrameWatch: Sendable {
 
   /// A field block has begun and is not complete.
   var isInsideHead: Bool { blockStream != 0 }
+  /// The preface or a field block has begun and is not complete: it has to be in its time.
+  var isAwaitingBytes: Bool {
+    !hasPreface || blockStream != 0 || (skipping > 0 && frame.type == FrameType.headers)
+  }
 
   /// We have sent so many frames.
   mutating func sent(_ frames: Int) {

@@ -140,6 +140,8 @@ public final class HTTP2Session {
   /// GOAWAY with that code, then nothing more.
   public func fail(_ code: HTTP2ErrorCode) { fail(.ended, code) }
 
+  /// The preface, or a field block that has begun, is not complete.
+  public var isAwaitingBytes: Bool { watch.isAwaitingBytes }
   public var wantsToSend: Bool {
     !control.isEmpty || (failure == nil && library.wantsToWrite)
   }
