@@ -77,7 +77,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     case .http2PriorityFloods: ("http2_priority_floods", "Too many PRIORITY frames.")
     case .http2WindowUpdateFloods: ("http2_window_update_floods", "Too many WINDOW_UPDATE frames.")
     case .http2EmptyFrameFloods: ("http2_empty_frame_floods", "Too many frames that carry nothing.")
-    case .http2UnknownFrameFloods: ("http2_unknown_frame_floods", "Too many frames of no known type.")
+    case .http2UnknownFrameFloods:
+      ("http2_unknown_frame_floods", "Too many frames of no known type.")
     case .http2OverheadFloods: ("http2_overhead_floods", "Too much framing for what it carries.")
     case .http2QueuedControlFloods:
       ("http2_queued_control_floods", "Clients that do not read our answers to control frames.")
