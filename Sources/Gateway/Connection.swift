@@ -80,8 +80,9 @@ struct Connection: ~Copyable {
   var failure: Errno?
   /// Bytes that the socket did not take, as they go on the wire.
   var output = ByteQueue()
-  /// A stream's bytes that its session holds.
+  /// A stream's bytes that its session holds, and since when there are some.
   var queued = 0
+  var queuedSince = MonotonicTime.never
   var tls: TLSSession?
 
   var role: ConnectionRole

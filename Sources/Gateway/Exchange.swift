@@ -145,7 +145,9 @@ extension Worker where K: ~Copyable {
     let leg = exchanges[exchange].leg(of: id)
     let isPingWaiting = exchanges[exchange].bridge.keepAlive[leg.index].isPingWaiting
     let backlog = isPingWaiting ? backlog(id) : 0
-    exchanges[exchange].bridge.keepAlive[leg.index].outputDrained(now, backlog: backlog)
+    let wasStuck = !connections[id].isStream || connections[id].queuedSince < now
+    exchanges[exchange].bridge.keepAlive[leg.index].outputDrained(
+      now, backlog: backlog, wasStuck: wasStuck)
     scheduleKeepAlive(exchange)
   }
 

@@ -74,9 +74,10 @@ struct KeepAlive {
     return pingsSent
   }
 
-  /// Everything queued towards this side, a waiting Ping included, has reached the socket.
-  mutating func outputDrained(_ now: MonotonicTime, backlog: Int) {
-    silenceSince = now
+  /// Everything queued towards this side, a waiting Ping included, has reached the socket. What was
+  /// never stuck, but sent at the end of its turn, says nothing about the peer.
+  mutating func outputDrained(_ now: MonotonicTime, backlog: Int, wasStuck: Bool = true) {
+    if wasStuck { silenceSince = now }
     pingHasLeft(now, backlog: backlog)
   }
 

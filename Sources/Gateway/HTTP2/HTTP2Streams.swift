@@ -61,8 +61,12 @@ extension Worker where K: ~Copyable {
     guard case .open = connections[id].ending else { return }
     // A plain request is complete; its answer is still to be given.
     guard let exchange = connections[id].exchange, exchanges.contains(exchange) else { return }
-    if case .tunnel = exchanges[exchange].phase { return tunnelEnded(exchange, id) }
-    connectionLost(id, .endOfStream)
+    switch exchanges[exchange].phase {
+    case .tunnel: tunnelEnded(exchange, id)
+    // Half-closed behind its Close: it waits for the backend's.
+    case .bridge where exchanges[exchange].bridge.from[Leg.client.index].closeReceived: break
+    case .connecting, .awaitingAnswer, .relayingResponse, .bridge: connectionLost(id, .endOfStream)
+    }
   }
 
   /// The session has done with the stream. Without our having ended it the client has reset it.
@@ -79,6 +83,7 @@ extension Worker where K: ~Copyable {
   mutating func sendOnStream(_ id: SlotID, _ bytes: Span<UInt8>) {
     guard case .stream(let link) = connections[id].role else { return }
     link.front.session.write(link.number, bytes)
+    if connections[id].queued == 0 { connections[id].queuedSince = now }
     connections[id].queued += bytes.count
     link.front.queued += bytes.count
     watchForStall(id)
@@ -112,7 +117,10 @@ extension Worker where K: ~Copyable {
   /// Of a backend whose client is a stream: what one read may add to what is waiting.
   func streamReadLimit(_ id: SlotID) -> Int {
     guard case .stream(let link) = connections[id].role else { return Self.smallRead }
-    return link.front.queued < HTTP2Front.queuedMax / 2 ? Self.smallRead : Self.outputLowMark / 2
+    if link.front.queued < HTTP2Front.queuedMax / 2 { return Self.smallRead }
+    // No more than goes out at once, or little.
+    let window = link.front.session.window(of: link.number)
+    return min(max(window, Self.outputLowMark / 2), Self.smallRead)
   }
 
   // MARK: Closing
