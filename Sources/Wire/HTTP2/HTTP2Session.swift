@@ -120,6 +120,8 @@ public final class HTTP2Session {
   public func write(_ stream: Int32, _ bytes: Span<UInt8>) { library.write(stream, bytes) }
   /// Bytes written that are not in an output yet.
   public func unsent(_ stream: Int32) -> Int { library.unsent(stream) }
+  /// Bytes that the peer's windows let go out on the stream; 0 when it is gone.
+  public func window(of stream: Int32) -> Int { library.window(stream) }
   /// END_STREAM behind what is written.
   public func finish(_ stream: Int32) { library.finish(stream, thenReset: false) }
   /// The same, and then RST_STREAM(NO_ERROR) if the peer has not ended its side: the request is not

@@ -227,6 +227,14 @@ struct NGHTTP2: ~Copyable {
     unsafe nghttp2_session_resume_data(session, stream.pointee.id)
   }
 
+  /// What the peer's windows of the stream and of the connection let go out, in bytes; 0 when the
+  /// stream is gone.
+  func window(_ id: Int32) -> Int {
+    let ofStream = unsafe nghttp2_session_get_stream_remote_window_size(session, id)
+    let ofConnection = unsafe nghttp2_session_get_remote_window_size(session)
+    return Int(max(min(ofStream, ofConnection), 0))
+  }
+
   func unsent(_ id: Int32) -> Int {
     guard let stream = unsafe stream(id) else { return 0 }
     return unsafe stream.pointee.unsent.count
