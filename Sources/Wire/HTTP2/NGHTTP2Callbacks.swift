@@ -16,6 +16,7 @@ nonisolated(unsafe) let libraryCallbacks: OpaquePointer? = {
   unsafe nghttp2_session_callbacks_set_on_stream_close_callback(table, streamClosed)
   unsafe nghttp2_session_callbacks_set_send_data_callback(table, sendData)
   unsafe nghttp2_session_callbacks_set_on_frame_send_callback(table, frameSent)
+  unsafe nghttp2_session_callbacks_set_on_frame_not_send_callback(table, frameNotSent)
   return unsafe table
 }()
 
@@ -51,10 +52,12 @@ func beginHeaders(
   _ data: UnsafeMutableRawPointer?
 ) -> CInt {
   guard let context = unsafe contextOf(data), let frame = unsafe frame else { return 0 }
-  unsafe context.pointee.fields.startOver()
-  guard unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else { return 0 }
   let id = unsafe frame.pointee.hd.stream_id
+  unsafe context.pointee.fields.startOver()
+  unsafe context.pointee.fieldsStream = id
+  guard unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else { return 0 }
   guard unsafe context.pointee.count < context.pointee.streamsMax else {
+    unsafe context.pointee.fields.ignore()
     unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.refusedStream.rawValue)
     return 0
   }
@@ -170,6 +173,8 @@ func streamClosed(
   } else {
     unsafe context.pointee.report(.malformed(stream: id))
   }
+  // Of a malformed message it still holds what came before the mistake.
+  if unsafe context.pointee.fieldsStream == id { unsafe context.pointee.fields.startOver() }
   unsafe context.pointee.close(stream)
   return 0
 }
@@ -246,6 +251,20 @@ func frameSent(
       unsafe resetAfterEnd(session, stream)
     }
   }
+  return 0
+}
+
+/// A response that cannot be sent must not leave its stream waiting for ever.
+@c(bascule_h2_frame_not_sent)
+func frameNotSent(
+  _ session: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ error: CInt,
+  _ data: UnsafeMutableRawPointer?
+) -> CInt {
+  guard let frame = unsafe frame, unsafe isType(frame, NGHTTP2_HEADERS) else { return 0 }
+  let id = unsafe frame.pointee.hd.stream_id
+  guard let stream = unsafe streamOf(session, id) else { return 0 }
+  unsafe stream.pointee.flags.insert(.resetByOwner)
+  unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.internalError.rawValue)
   return 0
 }
 

@@ -50,8 +50,9 @@ struct HTTP2Context: ~Copyable {
   var output: Unmanaged<SharedBuffer>?
   var outputLimit = 0
 
-  /// The request whose field block is being received, or whose trailers are.
+  /// The request whose field block is being received, or whose trailers are, and its stream.
   var fields: RequestFields
+  var fieldsStream: Int32 = 0
   /// Payload bytes handed out since they were last asked for.
   var received = 0
   /// Resets we were made to send, since the count was last asked for.

@@ -27,6 +27,12 @@ struct RequestFields {
   /// Forgets everything and gives its memory back.
   mutating func startOver() { self = RequestFields(limits: limits) }
 
+  /// Keeps nothing of what is to come: nobody will ask for it.
+  mutating func ignore() {
+    startOver()
+    violation = .headTooLarge
+  }
+
   /// Takes a decoded field, or only counts it once a limit has been passed.
   mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
     guard violation == nil else { return }
@@ -143,7 +149,8 @@ struct RequestFields {
     let target = try RequestTarget(bytes.span, path, allowsAsterisk: allowsAsterisk)
     guard let targetPath = target.path else { throw .malformedTarget }
     return RequestHead(
-      bytes: bytes, fields: fields, version: .http2, method: method, target: targetRange,
+      bytes: copyBytes(bytes.span, bytes.count), fields: fields, version: .http2, method: method,
+      target: targetRange,
       path: targetPath, query: target.query, host: host, protocolName: protocolName,
       bodyFraming: ends ? .none : contentLength.map { .length($0) } ?? .untilClose)
   }
