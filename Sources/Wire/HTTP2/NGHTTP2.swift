@@ -240,7 +240,7 @@ struct NGHTTP2: ~Copyable {
     if thenReset {
       unsafe stream.pointee.flags.insert(.resetsAfterEnd)
       if unsafe stream.pointee.flags.contains(.endSent) {
-        unsafe resetAfterEnd(session, stream)
+        unsafe resetAfterEnd(session, context, stream)
       }
     }
     unsafe stream.pointee.flags.insert(.finishing)
@@ -248,11 +248,8 @@ struct NGHTTP2: ~Copyable {
   }
 
   func reset(_ id: Int32, _ code: HTTP2ErrorCode) {
-    guard let stream = unsafe stream(id), unsafe !stream.pointee.flags.contains(.resetByOwner)
-    else { return }
-    unsafe stream.pointee.flags.insert(.resetByOwner)
-    unsafe stream.pointee.unsent.removeAll()
-    unsafe nghttp2_submit_rst_stream(session, 0, id, code.rawValue)
+    guard let stream = unsafe stream(id) else { return }
+    unsafe resetByOwner(session, context, stream, code)
   }
 
   func returnCredit(_ id: Int32, _ count: Int) {

@@ -236,9 +236,11 @@ func frameSent(
   unsafe context.pointee.framesSent += 1
   let id = unsafe frame.pointee.hd.stream_id
   if unsafe isType(frame, NGHTTP2_RST_STREAM) {
-    let stream = unsafe streamOf(session, id)
-    let isOurs = unsafe stream?.pointee.flags.contains(.resetByOwner) ?? false
-    if !isOurs { unsafe context.pointee.madeResets += 1 }
+    if unsafe context.pointee.ownResets > 0 {
+      unsafe context.pointee.ownResets -= 1
+    } else {
+      unsafe context.pointee.madeResets += 1
+    }
   } else if unsafe isType(frame, NGHTTP2_GOAWAY) {
     let code = unsafe frame.pointee.goaway.error_code
     if code != 0 { unsafe context.pointee.terminated = code }
@@ -248,7 +250,7 @@ func frameSent(
   {
     unsafe stream.pointee.flags.insert(.endSent)
     if unsafe stream.pointee.flags.contains(.resetsAfterEnd) {
-      unsafe resetAfterEnd(session, stream)
+      unsafe resetAfterEnd(session, context, stream)
     }
   }
   return 0
@@ -260,17 +262,35 @@ func frameNotSent(
   _ session: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ error: CInt,
   _ data: UnsafeMutableRawPointer?
 ) -> CInt {
-  guard let frame = unsafe frame, unsafe isType(frame, NGHTTP2_HEADERS) else { return 0 }
-  let id = unsafe frame.pointee.hd.stream_id
-  guard let stream = unsafe streamOf(session, id) else { return 0 }
-  unsafe stream.pointee.flags.insert(.resetByOwner)
-  unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.internalError.rawValue)
+  guard let context = unsafe contextOf(data), let frame = unsafe frame,
+    unsafe isType(frame, NGHTTP2_HEADERS),
+    let stream = unsafe streamOf(session, frame.pointee.hd.stream_id)
+  else { return 0 }
+  unsafe resetByOwner(session, context, stream, .internalError)
   return 0
 }
 
 /// RST_STREAM(NO_ERROR) behind a complete response (RFC 9113, section 8.1), if the peer still sends.
-func resetAfterEnd(_ session: OpaquePointer?, _ stream: UnsafeMutablePointer<HTTP2Stream>) {
-  guard unsafe stream.pointee.flags.isDisjoint(with: [.peerEnded, .resetByOwner]) else { return }
+func resetAfterEnd(
+  _ session: OpaquePointer?, _ context: UnsafeMutablePointer<HTTP2Context>,
+  _ stream: UnsafeMutablePointer<HTTP2Stream>
+) {
+  guard unsafe !stream.pointee.flags.contains(.peerEnded) else { return }
+  unsafe resetByOwner(session, context, stream, .noError)
+}
+
+/// RST_STREAM for which the peer is not to blame; once per stream.
+func resetByOwner(
+  _ session: OpaquePointer?, _ context: UnsafeMutablePointer<HTTP2Context>,
+  _ stream: UnsafeMutablePointer<HTTP2Stream>, _ code: HTTP2ErrorCode
+) {
+  guard unsafe !stream.pointee.flags.contains(.resetByOwner) else { return }
   unsafe stream.pointee.flags.insert(.resetByOwner)
-  unsafe nghttp2_submit_rst_stream(session, 0, stream.pointee.id, 0)
+  unsafe stream.pointee.unsent.removeAll()
+  let queued = unsafe nghttp2_session_get_outbound_queue_size(session)
+  unsafe nghttp2_submit_rst_stream(session, 0, stream.pointee.id, code.rawValue)
+  // Not when the library is about to reset the stream itself.
+  if unsafe nghttp2_session_get_outbound_queue_size(session) > queued {
+    unsafe context.pointee.ownResets += 1
+  }
 }
