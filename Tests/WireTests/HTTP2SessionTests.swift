@@ -2,6 +2,7 @@
 // flow control, resets, PING and GOAWAY.
 
 import Bytes
+import Foundation
 import Testing
 
 @testable import Wire
@@ -93,6 +94,37 @@ struct HTTP2SessionTests {
     #expect(it.session.owner(of: 1) == nil)
     #expect(it.session.unsent(1) == 0)
     #expect(it.collect() == [])
+  }
+
+  @Test("a request that is reset in the same read is known to be gone when it is looked at")
+  func resetAtOnce() {
+    let it = Conversation.open()
+    it.feed(.headers(1, getFields), .reset(1), .headers(3, getFields))
+    #expect(it.seen.count == 3)
+    #expect(!it.session.isOpen(1))
+    #expect(it.session.isOpen(3))
+    it.session.setOwner(1, 5)
+    #expect(it.session.owner(of: 1) == nil)
+  }
+
+  @Test("sessions give all their memory back")
+  func memory() throws {
+    func resident() throws -> Int {
+      let text = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
+      return try #require(text.split(separator: " ").dropFirst().first.flatMap { Int($0) }) * 4096
+    }
+    func run(_ sessions: Int) {
+      for _ in 0..<sessions {
+        let it = bridges(60)
+        it.session.write(1, Array(repeating: 0, count: 10_000).span)
+        it.feed(.reset(3), .headers(201, getFields + [("X", "y")]), .data(5, [], ends: true))
+      }
+    }
+    run(20)
+    let before = try resident()
+    // 80 KB for each of them if they did not.
+    run(600)
+    #expect(try resident() - before < 24 << 20)
   }
 
   @Test("RST_STREAM of ours goes out once, before what is unsent, and ends the stream")

@@ -156,6 +156,8 @@ struct NGHTTP2: ~Copyable {
       .assumingMemoryBound(to: HTTP2Stream.self)
   }
 
+  func isOpen(_ id: Int32) -> Bool { unsafe stream(id) != nil }
+
   func setOwner(_ id: Int32, _ owner: UInt64) {
     guard let stream = unsafe stream(id) else { return }
     unsafe stream.pointee.owner = owner

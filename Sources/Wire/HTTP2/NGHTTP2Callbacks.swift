@@ -121,24 +121,19 @@ private func headersReceived(
   let id = unsafe frame.pointee.hd.stream_id
   guard let stream = unsafe streamOf(session, id) else { return }
   let ends = unsafe has(frame, NGHTTP2_FLAG_END_STREAM)
-  guard unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else {
-    // Trailers are counted like a head and dropped.
-    let isTooMuch = unsafe context.pointee.fields.violation != nil
-    unsafe context.pointee.fields.startOver()
-    if isTooMuch {
-      unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.enhanceYourCalm.rawValue)
-    } else if ends {
-      unsafe peerEnded(session, context, id)
+  if unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST {
+    unsafe stream.pointee.flags.insert(ends ? [.announced, .peerEnded] : .announced)
+    do throws(HTTPViolation) {
+      let head = try unsafe context.pointee.fields.finish(ends: ends)
+      unsafe context.pointee.report(.request(stream: id, head, ends: ends))
+    } catch {
+      unsafe context.pointee.report(.refused(stream: id, error))
     }
-    return
-  }
-  unsafe stream.pointee.flags.insert(.announced)
-  if ends { unsafe stream.pointee.flags.insert(.peerEnded) }
-  do throws(HTTPViolation) {
-    let head = try unsafe context.pointee.fields.finish(ends: ends)
-    unsafe context.pointee.report(.request(stream: id, head, ends: ends))
-  } catch {
-    unsafe context.pointee.report(.refused(stream: id, error))
+  } else if unsafe context.pointee.fields.violation != nil {
+    // Trailers are counted like a head. The peer made us do this.
+    unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.enhanceYourCalm.rawValue)
+  } else if ends {
+    unsafe peerEnded(session, context, id)
   }
   unsafe context.pointee.fields.startOver()
 }
