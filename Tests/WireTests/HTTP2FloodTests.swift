@@ -125,7 +125,7 @@ struct HTTP2FloodTests {
   func blockBytes() {
     let it = Conversation.open()
     it.feed(Frame(type: 1, stream: 1, payload: Array(repeating: 0, count: 0)))
-    #expect(it.session.isInsideHead)
+    #expect(it.session.isAwaitingBytes)
     let piece = block([("a", String(repeating: "b", count: 16_300))])
     it.feed(.continuation(1, piece, complete: false), .continuation(1, piece, complete: false))
     #expect(it.progress == .open)

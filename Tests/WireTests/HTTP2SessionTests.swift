@@ -19,6 +19,23 @@ struct HTTP2SessionTests {
     #expect(frames.count == 2)
   }
 
+  @Test("it says when it waits for the rest of a preface or of a head, and not of DATA")
+  func awaiting() {
+    let it = Conversation()
+    var waits: [Bool] = []
+    let head = Frame.headers(1, getFields, ends: false).bytes
+    for piece in [
+      preface[..<10], preface[10...], Frame.settings().bytes[...], head[..<12], head[12...],
+      Frame.headers(3, [], complete: false).bytes[...],
+      Frame.continuation(3, block(getFields), complete: true).bytes[...],
+      Frame.data(1, "hello").bytes[..<11],
+    ] {
+      it.feed(piece)
+      waits.append(it.session.isAwaitingBytes)
+    }
+    #expect(waits == [true, false, false, true, false, true, false, false])
+  }
+
   @Test("a request, its response and the end of the stream")
   func request() {
     let it = Conversation.open()

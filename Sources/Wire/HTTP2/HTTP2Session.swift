@@ -151,10 +151,6 @@ public final class HTTP2Session {
   public var openStreams: Int { library.openStreams }
   /// The highest stream that was handed to the owner.
   public var lastStream: Int32 { library.lastStream }
-  /// The client's preface has come.
-  public var hasPreface: Bool { watch.hasPreface }
-  /// A field block has begun and is not complete: the time for a request's head is running.
-  public var isInsideHead: Bool { watch.isInsideHead }
   /// Defences of nghttp2 that the loaded one lacks, by the names of its options. Ours come first in
   /// any case: it is one line of defence less.
   public static var missingOptions: [StaticString] { NGHTTP2.missingOptions }
