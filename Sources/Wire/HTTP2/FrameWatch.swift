@@ -49,7 +49,7 @@ struct FrameWatch: Sendable {
   /// The payload bytes still to be looked at, which are put into `head`.
   private var peeking: UInt8 = 0
   private var frame = HTTP2FrameHeader()
-  private(set) var hasPreface = false
+  private var hasPreface = false
   private var history = StreamHistory()
 
   /// The stream whose field block goes on in the next frame, or 0.
@@ -82,8 +82,6 @@ struct FrameWatch: Sendable {
     unknownFrames = HTTP2Budget(limits.unknownFrames)
   }
 
-  /// A field block has begun and is not complete.
-  var isInsideHead: Bool { blockStream != 0 }
   /// The preface or a field block has begun and is not complete: it has to be in its time.
   var isAwaitingBytes: Bool {
     !hasPreface || blockStream != 0 || (skipping > 0 && frame.type == FrameType.headers)
@@ -91,8 +89,8 @@ struct FrameWatch: Sendable {
 
   /// We have sent so many frames.
   mutating func sent(_ frames: Int) {
-    let earned = frames.multipliedReportingOverflow(by: limits.windowUpdatesPerFrame)
-    windowUpdateCredit = min(windowUpdateCredit + max(earned.partialValue, 0), 1 << 20)
+    let earned = min(frames, 1 << 16) * min(limits.windowUpdatesPerFrame, 1 << 8)
+    windowUpdateCredit = min(windowUpdateCredit + earned, 1 << 20)
   }
 
   /// Looks through the next bytes. With a violation, `end` is where its frame begins, or 0 when that

@@ -1,11 +1,14 @@
 // What an HTTP/2 session reports to its owner, in the order of the wire. Plain values: ranges point
 // into the bytes that were just received, ids are stream identifiers (RFC 9113, section 5.1.1).
 
-/// One thing that happened on a connection. `closed` or `malformed` is the last event of a stream.
+/// One thing that happened on a connection. `closed` or `malformed` is the last event of a stream. An
+/// event tells what was true when its bytes were read: later bytes of the same call may have closed the
+/// stream already, which `HTTP2Session.isOpen` knows.
 public enum HTTP2Event: Sendable {
   /// A request whose head passed every check; `ends`: END_STREAM came with it.
   indirect case request(stream: Int32, RequestHead, ends: Bool)
-  /// A request to be answered with the violation's status. Its fields have been dropped already.
+  /// A request to be answered with the violation's status. Its fields have been dropped already;
+  /// DATA of it may follow.
   case refused(stream: Int32, HTTPViolation)
   /// A request that is malformed in the sense of RFC 9113, section 8.1.1. The stream is gone, with
   /// RST_STREAM(PROTOCOL_ERROR); there is nothing to answer.
@@ -15,6 +18,7 @@ public enum HTTP2Event: Sendable {
   /// END_STREAM from the peer, on DATA or on trailers.
   case ended(stream: Int32)
   /// The stream is gone: both sides ended, or RST_STREAM was received (`byPeer`) or has been sent.
+  /// `owner` is nil as well when it went in the same call in which it came.
   case closed(stream: Int32, owner: UInt64?, code: UInt32, byPeer: Bool)
   /// `count` payload bytes of the stream have been put into the output.
   case sent(stream: Int32, owner: UInt64?, count: Int)

@@ -104,6 +104,9 @@ public final class HTTP2Session {
 
   // MARK: Streams
 
+  /// Whether the stream is still there. A request that was reset in the same call in which it came
+  /// need not be served.
+  public func isOpen(_ stream: Int32) -> Bool { library.isOpen(stream) }
   /// Keeps an opaque word for the stream's owner.
   public func setOwner(_ stream: Int32, _ owner: UInt64) { library.setOwner(stream, owner) }
   /// Nil when the stream is gone or has none.
@@ -139,7 +142,7 @@ public final class HTTP2Session {
   /// First the notice that no new streams are wanted, later (`isFinal`) the last stream that was
   /// taken on; newer ones are ignored from then on (RFC 9113, section 6.8).
   public func goAway(isFinal: Bool) { library.goAway(isFinal: isFinal) }
-  /// GOAWAY with that code, then nothing more.
+  /// GOAWAY with that code, then nothing more: `receive` and `send` do nothing from then on.
   public func fail(_ code: HTTP2ErrorCode) { fail(.ended, code) }
 
   /// The preface, or a field block that has begun, is not complete.
@@ -150,10 +153,6 @@ public final class HTTP2Session {
   public var openStreams: Int { library.openStreams }
   /// The highest stream that was handed to the owner.
   public var lastStream: Int32 { library.lastStream }
-  /// The client's preface has come.
-  public var hasPreface: Bool { watch.hasPreface }
-  /// A field block has begun and is not complete: the time for a request's head is running.
-  public var isInsideHead: Bool { watch.isInsideHead }
   /// Defences of nghttp2 that the loaded one lacks, by the names of its options. Ours come first in
   /// any case: it is one line of defence less.
   public static var missingOptions: [StaticString] { NGHTTP2.missingOptions }

@@ -40,11 +40,14 @@ struct NGHTTP2: ~Copyable {
     // Safety, here and below: pointers of the library's own making, used as its manual says.
     unsafe nghttp2_option_set_no_auto_window_update(option, 1)
     unsafe nghttp2_option_set_no_closed_streams(option, 1)
+    // A backend's head may have 64 KiB; the library estimates the encoded size at more.
+    unsafe nghttp2_option_set_max_send_header_block_length(option, 256 * 1024)
     // The library counts each piece in which the header of such a frame arrives; FrameWatch counts
     // the frames.
     unsafe bascule_nghttp2_set_max_continuations(option, Int(Int32.max))
     var session: OpaquePointer?
-    guard unsafe nghttp2_session_server_new2(&session, libraryCallbacks, context, option) == 0
+    guard let table = unsafe libraryCallbacks,
+      unsafe nghttp2_session_server_new2(&session, table, context, option) == 0
     else { return nil }
     return unsafe session
   }
@@ -52,7 +55,7 @@ struct NGHTTP2: ~Copyable {
   /// The library is told of twice the streams, so that one too many can be refused alone instead of
   /// ending the connection. `settingsFrame` is what the peer is told.
   private func submitSettings(_ limits: HTTP2Limits) {
-    var entries = Self.entries(limits, streams: limits.streams * 2)
+    var entries = Self.entries(limits, streams: min(limits.streams, Int(Int32.max)) * 2)
     unsafe nghttp2_submit_settings(session, 0, &entries, entries.count)
     let window = Int32(clamping: limits.connectionWindow)
     unsafe nghttp2_session_set_local_window_size(session, 0, 0, window)
@@ -153,6 +156,8 @@ struct NGHTTP2: ~Copyable {
       .assumingMemoryBound(to: HTTP2Stream.self)
   }
 
+  func isOpen(_ id: Int32) -> Bool { unsafe stream(id) != nil }
+
   func setOwner(_ id: Int32, _ owner: UInt64) {
     guard let stream = unsafe stream(id) else { return }
     unsafe stream.pointee.owner = owner
@@ -245,7 +250,7 @@ struct NGHTTP2: ~Copyable {
     if thenReset {
       unsafe stream.pointee.flags.insert(.resetsAfterEnd)
       if unsafe stream.pointee.flags.contains(.endSent) {
-        unsafe resetAfterEnd(session, stream)
+        unsafe resetAfterEnd(session, context, stream)
       }
     }
     unsafe stream.pointee.flags.insert(.finishing)
@@ -253,15 +258,14 @@ struct NGHTTP2: ~Copyable {
   }
 
   func reset(_ id: Int32, _ code: HTTP2ErrorCode) {
-    guard let stream = unsafe stream(id), unsafe !stream.pointee.flags.contains(.resetByOwner)
-    else { return }
-    unsafe stream.pointee.flags.insert(.resetByOwner)
-    unsafe stream.pointee.unsent.removeAll()
-    unsafe nghttp2_submit_rst_stream(session, 0, id, code.rawValue)
+    guard let stream = unsafe stream(id) else { return }
+    unsafe resetByOwner(session, context, stream, code)
   }
 
   func returnCredit(_ id: Int32, _ count: Int) {
-    guard count > 0 else { return }
+    guard count > 0, let stream = unsafe stream(id),
+      unsafe !stream.pointee.flags.contains(.peerEnded)
+    else { return }
     unsafe nghttp2_session_consume_stream(session, id, count)
   }
 

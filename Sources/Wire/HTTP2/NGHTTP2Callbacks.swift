@@ -16,6 +16,7 @@ nonisolated(unsafe) let libraryCallbacks: OpaquePointer? = {
   unsafe nghttp2_session_callbacks_set_on_stream_close_callback(table, streamClosed)
   unsafe nghttp2_session_callbacks_set_send_data_callback(table, sendData)
   unsafe nghttp2_session_callbacks_set_on_frame_send_callback(table, frameSent)
+  unsafe nghttp2_session_callbacks_set_on_frame_not_send_callback(table, frameNotSent)
   return unsafe table
 }()
 
@@ -51,10 +52,12 @@ func beginHeaders(
   _ data: UnsafeMutableRawPointer?
 ) -> CInt {
   guard let context = unsafe contextOf(data), let frame = unsafe frame else { return 0 }
-  unsafe context.pointee.fields.startOver()
-  guard unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else { return 0 }
   let id = unsafe frame.pointee.hd.stream_id
+  unsafe context.pointee.fields.startOver()
+  unsafe context.pointee.fieldsStream = id
+  guard unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else { return 0 }
   guard unsafe context.pointee.count < context.pointee.streamsMax else {
+    unsafe context.pointee.fields.ignore()
     unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.refusedStream.rawValue)
     return 0
   }
@@ -118,24 +121,19 @@ private func headersReceived(
   let id = unsafe frame.pointee.hd.stream_id
   guard let stream = unsafe streamOf(session, id) else { return }
   let ends = unsafe has(frame, NGHTTP2_FLAG_END_STREAM)
-  guard unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else {
-    // Trailers are counted like a head and dropped.
-    let isTooMuch = unsafe context.pointee.fields.violation != nil
-    unsafe context.pointee.fields.startOver()
-    if isTooMuch {
-      unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.enhanceYourCalm.rawValue)
-    } else if ends {
-      unsafe peerEnded(session, context, id)
+  if unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST {
+    unsafe stream.pointee.flags.insert(ends ? [.announced, .peerEnded] : .announced)
+    do throws(HTTPViolation) {
+      let head = try unsafe context.pointee.fields.finish(ends: ends)
+      unsafe context.pointee.report(.request(stream: id, head, ends: ends))
+    } catch {
+      unsafe context.pointee.report(.refused(stream: id, error))
     }
-    return
-  }
-  unsafe stream.pointee.flags.insert(.announced)
-  if ends { unsafe stream.pointee.flags.insert(.peerEnded) }
-  do throws(HTTPViolation) {
-    let head = try unsafe context.pointee.fields.finish(ends: ends)
-    unsafe context.pointee.report(.request(stream: id, head, ends: ends))
-  } catch {
-    unsafe context.pointee.report(.refused(stream: id, error))
+  } else if unsafe context.pointee.fields.violation != nil {
+    // Trailers are counted like a head. The peer made us do this.
+    unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.enhanceYourCalm.rawValue)
+  } else if ends {
+    unsafe peerEnded(session, context, id)
   }
   unsafe context.pointee.fields.startOver()
 }
@@ -170,6 +168,8 @@ func streamClosed(
   } else {
     unsafe context.pointee.report(.malformed(stream: id))
   }
+  // Of a malformed message it still holds what came before the mistake.
+  if unsafe context.pointee.fieldsStream == id { unsafe context.pointee.fields.startOver() }
   unsafe context.pointee.close(stream)
   return 0
 }
@@ -231,9 +231,11 @@ func frameSent(
   unsafe context.pointee.framesSent += 1
   let id = unsafe frame.pointee.hd.stream_id
   if unsafe isType(frame, NGHTTP2_RST_STREAM) {
-    let stream = unsafe streamOf(session, id)
-    let isOurs = unsafe stream?.pointee.flags.contains(.resetByOwner) ?? false
-    if !isOurs { unsafe context.pointee.madeResets += 1 }
+    if unsafe context.pointee.ownResets > 0 {
+      unsafe context.pointee.ownResets -= 1
+    } else {
+      unsafe context.pointee.madeResets += 1
+    }
   } else if unsafe isType(frame, NGHTTP2_GOAWAY) {
     let code = unsafe frame.pointee.goaway.error_code
     if code != 0 { unsafe context.pointee.terminated = code }
@@ -243,15 +245,47 @@ func frameSent(
   {
     unsafe stream.pointee.flags.insert(.endSent)
     if unsafe stream.pointee.flags.contains(.resetsAfterEnd) {
-      unsafe resetAfterEnd(session, stream)
+      unsafe resetAfterEnd(session, context, stream)
     }
   }
   return 0
 }
 
+/// A response that cannot be sent must not leave its stream waiting for ever.
+@c(bascule_h2_frame_not_sent)
+func frameNotSent(
+  _ session: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ error: CInt,
+  _ data: UnsafeMutableRawPointer?
+) -> CInt {
+  guard let context = unsafe contextOf(data), let frame = unsafe frame,
+    unsafe isType(frame, NGHTTP2_HEADERS),
+    let stream = unsafe streamOf(session, frame.pointee.hd.stream_id)
+  else { return 0 }
+  unsafe resetByOwner(session, context, stream, .internalError)
+  return 0
+}
+
 /// RST_STREAM(NO_ERROR) behind a complete response (RFC 9113, section 8.1), if the peer still sends.
-func resetAfterEnd(_ session: OpaquePointer?, _ stream: UnsafeMutablePointer<HTTP2Stream>) {
-  guard unsafe stream.pointee.flags.isDisjoint(with: [.peerEnded, .resetByOwner]) else { return }
+func resetAfterEnd(
+  _ session: OpaquePointer?, _ context: UnsafeMutablePointer<HTTP2Context>,
+  _ stream: UnsafeMutablePointer<HTTP2Stream>
+) {
+  guard unsafe !stream.pointee.flags.contains(.peerEnded) else { return }
+  unsafe resetByOwner(session, context, stream, .noError)
+}
+
+/// RST_STREAM for which the peer is not to blame; once per stream.
+func resetByOwner(
+  _ session: OpaquePointer?, _ context: UnsafeMutablePointer<HTTP2Context>,
+  _ stream: UnsafeMutablePointer<HTTP2Stream>, _ code: HTTP2ErrorCode
+) {
+  guard unsafe !stream.pointee.flags.contains(.resetByOwner) else { return }
   unsafe stream.pointee.flags.insert(.resetByOwner)
-  unsafe nghttp2_submit_rst_stream(session, 0, stream.pointee.id, 0)
+  unsafe stream.pointee.unsent.removeAll()
+  let queued = unsafe nghttp2_session_get_outbound_queue_size(session)
+  unsafe nghttp2_submit_rst_stream(session, 0, stream.pointee.id, code.rawValue)
+  // Not when the library is about to reset the stream itself.
+  if unsafe nghttp2_session_get_outbound_queue_size(session) > queued {
+    unsafe context.pointee.ownResets += 1
+  }
 }

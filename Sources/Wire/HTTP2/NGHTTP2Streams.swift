@@ -50,12 +50,16 @@ struct HTTP2Context: ~Copyable {
   var output: Unmanaged<SharedBuffer>?
   var outputLimit = 0
 
-  /// The request whose field block is being received, or whose trailers are.
+  /// The request whose field block is being received, or whose trailers are, and its stream.
   var fields: RequestFields
+  var fieldsStream: Int32 = 0
   /// Payload bytes handed out since they were last asked for.
   var received = 0
   /// Resets we were made to send, since the count was last asked for.
   var madeResets = 0
+  /// Resets of our own choice that are queued. Only their number tells them from the others, for a
+  /// stream may be gone before its RST_STREAM leaves.
+  var ownResets = 0
   var framesSent = 0
   var framesTaken = 0
   /// The code of a GOAWAY that ends the connection, once the library has sent one.

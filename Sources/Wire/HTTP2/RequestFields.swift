@@ -27,6 +27,12 @@ struct RequestFields {
   /// Forgets everything and gives its memory back.
   mutating func startOver() { self = RequestFields(limits: limits) }
 
+  /// Keeps nothing of what is to come: nobody will ask for it.
+  mutating func ignore() {
+    startOver()
+    violation = .headTooLarge
+  }
+
   /// Takes a decoded field, or only counts it once a limit has been passed.
   mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
     guard violation == nil else { return }
@@ -123,29 +129,36 @@ struct RequestFields {
     if let violation { throw violation }
     guard let method else { throw .malformedRequestLine }
     try Self.check(method: bytes.span.extracting(method))
-    let https = try isHTTPS()
-    let host = try appendHost(https: https)
+    let host = try appendHost(https: try isHTTPS())
     try appendCookie()
+    let (range, target) = try target(method)
+    guard let path = target.path else { throw .malformedTarget }
+    return RequestHead(
+      bytes: copyBytes(bytes.span, bytes.count), fields: fields, version: .http2, method: method,
+      target: range, path: path, query: target.query, host: host, protocolName: protocolName,
+      bodyFraming: ends ? .none : contentLength.map { .length($0) } ?? .untilClose)
+  }
+
+  /// What `:path` says, and where the target lies. A plain CONNECT has an authority instead of a path
+  /// (section 8.5), and heads always have a path.
+  private mutating func target(
+    _ method: Range<Int>
+  ) throws(HTTPViolation) -> (Range<Int>, RequestTarget) {
     let isConnect = ASCII.equals(bytes.span.extracting(method), "CONNECT")
+    let isTunnel = isConnect && protocolName == nil
     let allowsAsterisk = ASCII.equals(bytes.span.extracting(method), "OPTIONS")
-    var targetRange = path ?? authority
-    if isConnect, protocolName == nil {
-      // A plain CONNECT has no path (section 8.5); heads always have one.
+    if isTunnel {
       bytes.append(UInt8(ascii: "/"))
       path = (bytes.count - 1)..<bytes.count
-      targetRange = authority
     }
-    guard let path, let targetRange, !path.isEmpty else { throw .malformedTarget }
+    guard let path, !path.isEmpty else { throw .malformedTarget }
     let isAsterisk = allowsAsterisk && ASCII.equals(bytes.span.extracting(path), "*")
+    // The absolute form belongs to HTTP/1.
     guard isAsterisk || bytes[path.lowerBound] == UInt8(ascii: "/") else {
       throw .malformedTarget
     }
     let target = try RequestTarget(bytes.span, path, allowsAsterisk: allowsAsterisk)
-    guard let targetPath = target.path else { throw .malformedTarget }
-    return RequestHead(
-      bytes: bytes, fields: fields, version: .http2, method: method, target: targetRange,
-      path: targetPath, query: target.query, host: host, protocolName: protocolName,
-      bodyFraming: ends ? .none : contentLength.map { .length($0) } ?? .untilClose)
+    return (isTunnel ? authority ?? path : path, target)
   }
 
   private static func check(method: Span<UInt8>) throws(HTTPViolation) {

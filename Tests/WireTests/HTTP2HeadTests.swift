@@ -1,0 +1,174 @@
+// From pseudo-fields to a request head that nobody has to doubt, and the fields of our own heads.
+
+import Bytes
+import Testing
+
+@testable import Wire
+
+private func verdict(_ fields: [(String, String)], ends: Bool = true) -> Conversation {
+  let it = Conversation.open()
+  it.feed(.headers(1, fields, ends: ends))
+  return it
+}
+
+private func replacing(_ name: String, _ value: String) -> [(String, String)] {
+  getFields.map { $0.0 == name ? (name, value) : $0 }
+}
+
+/// A head that is answered instead of being served.
+struct Refusal: Sendable {
+  let fields: [(String, String)]
+  let violation: HTTPViolation
+  init(_ fields: [(String, String)], _ violation: HTTPViolation) {
+    (self.fields, self.violation) = (fields, violation)
+  }
+}
+
+@Suite("HTTP/2 request heads")
+struct HTTP2HeadTests {
+  @Test("a head says the same as its HTTP/1.1 counterpart")
+  func head() throws {
+    let it = verdict(
+      getFields + [
+        ("origin", "https://example.com"), ("cookie", "a=1"),
+        ("x-a", ""), ("cookie", "b=2"),
+      ])
+    let head = try #require(it.heads[1])
+    #expect(head.version == .http2)
+    #expect(head.isGET)
+    #expect(head.string(head.target) == "/chat?x=1")
+    #expect(head.string(head.path) == "/chat")
+    #expect(head.query.map(head.string) == "x=1")
+    #expect(head.host == Authority(host: "example.com", port: nil))
+    #expect(head.protocolName == nil)
+    #expect(head.onlyValue(of: .host).map(head.string) == "example.com")
+    #expect(head.onlyValue(of: .cookie).map(head.string) == "a=1; b=2")
+    #expect(head.onlyValue(of: .origin).map(head.string) == "https://example.com")
+    #expect(head.fields.count == 4)
+    #expect(!head.hasBody)
+  }
+
+  @Test("the body ends with the stream, or is as long as Content-Length says")
+  func bodies() throws {
+    #expect(verdict(getFields).heads[1]?.bodyFraming == BodyFraming.Length.none)
+    #expect(verdict(getFields, ends: false).heads[1]?.bodyFraming == .untilClose)
+    let counted = verdict(getFields + [("content-length", "7")], ends: false)
+    #expect(counted.heads[1]?.bodyFraming == .length(7))
+  }
+
+  @Test("a `host` that says what :authority says is dropped, and alone it takes its place")
+  func host() throws {
+    let both = verdict(getFields + [("host", "EXAMPLE.com:443")])
+    let head = try #require(both.heads[1])
+    #expect(head.values(of: .host).map(head.string) == ["example.com"])
+    let alone = verdict(getFields.filter { $0.0 != ":authority" } + [("host", "a.b:81")])
+    #expect(alone.heads[1]?.host == Authority(host: "a.b", port: 81))
+  }
+
+  static let refusals: [Refusal] = [
+    Refusal(getFields + [("host", "evil.example")], .targetHostMismatch),
+    Refusal(getFields + [("host", "example.com:80")], .targetHostMismatch),
+    Refusal(replacing(":authority", "user@example.com"), .malformedHost),
+    Refusal(replacing(":authority", "example.com."), .malformedHost),
+    Refusal(replacing(":authority", "[::1"), .malformedHost),
+    Refusal(replacing(":path", "/a/../b"), .ambiguousPath),
+    Refusal(replacing(":path", "/a/%2e%2e/b"), .ambiguousPath),
+    Refusal(replacing(":path", "/a#b"), .malformedTarget),
+    Refusal(replacing(":path", "/%zz"), .malformedTarget),
+    Refusal(replacing(":path", "/a\u{e9}"), .forbiddenByte),
+    Refusal(replacing(":path", "/" + String(repeating: "a", count: 8_192)), .lineTooLong),
+    Refusal(replacing(":scheme", "ftp"), .malformedTarget),
+    Refusal(replacing(":method", "get"), .malformedMethod),
+    Refusal(replacing(":method", "TRACE"), .methodNotAllowed),
+    Refusal(getFields + [("a", String(repeating: "b", count: 8_190))], .lineTooLong),
+    Refusal(getFields + Array(repeating: ("a", "b"), count: 101), .tooManyFields),
+    Refusal(
+      getFields + Array(repeating: ("a", String(repeating: "b", count: 327)), count: 95),
+      .headTooLarge),
+    Refusal(
+      getFields + Array(repeating: ("cookie", String(repeating: "b", count: 5_000)), count: 2),
+      .lineTooLong),
+  ]
+
+  @Test("heads that are answered with a status", arguments: refusals)
+  func refused(_ refusal: Refusal) {
+    let it = Conversation.open()
+    // The largest of them need two frames.
+    let bytes = block(refusal.fields)
+    let cut = min(bytes.count, 16_000)
+    it.feed(
+      Frame(type: 1, flags: Frame.endStream, stream: 1, payload: Array(bytes[..<cut])),
+      .continuation(1, Array(bytes[cut...]), complete: true))
+    #expect(it.seen == [.refused(1, refusal.violation)])
+    let status = UInt16(refusal.violation.status)
+    let answered = it.session.respond(1, status: status, fields: FieldBlock(), ends: true)
+    #expect(answered)
+    #expect(it.collect().map(\.type) == [1])
+    #expect(it.seen.last == .closed(1, owner: nil, code: 0, byPeer: false))
+  }
+
+  @Test("the limits are inclusive")
+  func limits() {
+    #expect(verdict(getFields + Array(repeating: ("a", "b"), count: 100)).heads[1] != nil)
+    #expect(verdict(getFields + [("a", String(repeating: "b", count: 8_189))]).heads[1] != nil)
+  }
+
+  @Test("OPTIONS * has the path *")
+  func asterisk() {
+    let fields = [
+      (":method", "OPTIONS"), (":scheme", "https"), (":path", "*"), (":authority", "a"),
+    ]
+    #expect(
+      verdict(fields).seen == [
+        .request(1, method: "OPTIONS", path: "*", fields: ["host: a"], ends: true)
+      ])
+  }
+
+  @Test("what an extended CONNECT asks for")
+  func classification() throws {
+    func classify(_ fields: [(String, String)]) throws -> Handshake.Classification {
+      Handshake.classify(try #require(verdict(fields, ends: false).heads[1]))
+    }
+    let plainConnect = [(":method", "CONNECT"), (":authority", "example.com:443")]
+    #expect(try classify(plainConnect) == .refused(.plainConnect))
+    #expect(HandshakeViolation.plainConnect.status == 405)
+    #expect(try classify(getFields) == .plain)
+    #expect(try classify(getFields + [("sec-websocket-version", "8")]) == .plain)
+    let other = connectFields.map { $0.0 == ":protocol" ? ($0.0, "connect-udp") : $0 }
+    #expect(try classify(other) == .refused(.unknownProtocol))
+    #expect(HandshakeViolation.unknownProtocol.status == 501)
+    let unversioned = connectFields.filter { $0.0 != "sec-websocket-version" }
+    #expect(try classify(unversioned) == .webSocket(HandshakeOffer(key: [])))
+    #expect(
+      try classify(unversioned + [("sec-websocket-version", "12")]) == .refused(.wrongVersion))
+    #expect(
+      try classify(connectFields + [("sec-websocket-version", "13")]) == .refused(.wrongVersion))
+    let offer = try classify(connectFields + [("sec-websocket-protocol", "a, b")])
+    #expect(offer == .webSocket(HandshakeOffer(key: [], subprotocols: [[0x61], [0x62]])))
+  }
+
+  @Test("fields of ours: lower case, trimmed, and nothing that belongs to a connection")
+  func fieldBlock() {
+    var fields = FieldBlock()
+    let name = Array("X-Name".utf8)
+    let value = Array(" value\t".utf8)
+    let isTaken = fields.append(name.span, value.span)
+    #expect(isTaken)
+    fields.append("te", "trailers")
+    let refused = [
+      ("connection", "close"), ("Keep-Alive", "1"), ("proxy-connection", "x"),
+      ("Transfer-Encoding", "chunked"), ("upgrade", "websocket"), ("te", "gzip"), ("", "x"),
+      (":status", "200"), ("a b", "c"), ("a", "b\r\nc: d"), ("a", "b\0"), ("a\u{e9}", "b"),
+    ]
+    for (name, value) in refused {
+      let (name, value) = (Array(name.utf8), Array(value.utf8))
+      let isTaken = fields.append(name.span, value.span)
+      #expect(!isTaken, "\(name)")
+    }
+    #expect(fields.count == 2)
+    let it = verdict(getFields)
+    it.session.respond(1, status: 404, fields: fields, ends: true)
+    // `:status 404` is entry 13 of the static table.
+    #expect(it.collect().first?.payload.first == 0x8d)
+  }
+}
