@@ -24,6 +24,8 @@ final class HTTP2Front {
   var isMarked = false
   var isCrowded = false
   var goingAway = GoingAway.no
+  /// The client has sent GOAWAY: its streams are its last.
+  var clientLeaves = false
   var lastReceived: MonotonicTime
   /// The last authority that the certificate was found to cover.
   var coveredHost = ""
@@ -133,7 +135,7 @@ extension Worker where K: ~Copyable {
     case .sent(_, let owner, let count):
       if let owner { streamSent(SlotID(packed: owner), front, count) }
     case .pong: if front.goingAway == .announced { sendLastGoAway(front.carrier) }
-    case .goAwayReceived: break
+    case .goAwayReceived: front.clientLeaves = true
     }
   }
 
@@ -145,8 +147,10 @@ extension Worker where K: ~Copyable {
 
   // MARK: Requests
 
-  /// A slot for a new stream. Refused when the table is full, and behind the last GOAWAY.
+  /// A slot for a new stream; none when it was reset as soon as it came. Refused when the table is
+  /// full, and while draining.
   private mutating func openStream(_ front: HTTP2Front, _ number: Int32) -> SlotID? {
+    guard front.session.isOpen(number) else { return nil }
     let carrier = front.carrier
     var opened: SlotID?
     if drainDeadline == nil {

@@ -149,9 +149,10 @@ extension Worker where K: ~Copyable {
 
   /// After the last GOAWAY a connection ends with its last stream.
   mutating func finishIfGone(_ id: SlotID, _ front: HTTP2Front) {
-    guard connections.contains(id), front.goingAway == .final, front.streams.isEmpty,
-      case .open = connections[id].ending, !front.session.wantsToSend
+    guard connections.contains(id), case .open = connections[id].ending, front.streams.isEmpty
     else { return }
+    if front.clientLeaves, front.goingAway != .final { return sendLastGoAway(id) }
+    guard front.goingAway == .final, !front.session.wantsToSend else { return }
     finish(id, lingering: true)
   }
 }
