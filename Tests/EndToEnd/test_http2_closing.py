@@ -2,6 +2,7 @@
 behind when streams go."""
 
 import os
+import random
 
 import frames
 import h2peer
@@ -255,6 +256,43 @@ def test_a_reset_in_every_state_leaves_nothing_behind():
                 assert peer.ping() < 2, state.__name__
                 first.send_frame(TEXT, state.__name__.encode())
                 assert first.read_frame().payload == state.__name__.encode()
+        wait_until(lambda: running.descriptors() <= before, 8, "freed descriptors")
+        assert not peer.goaways
+
+
+def end_somehow(client, generator):
+    """One of the ways in which clients leave streams."""
+    way = generator.choice(["inside a frame", "reset", "finish", "close"])
+    if way == "inside a frame":
+        client.send(client_frame(b"never whole")[:generator.randrange(1, 17)])
+    if way == "close":
+        client.send_close(1000)
+        assert client.read_frame().close_code == 1000
+    client.finish() if way == "finish" else client.close()
+
+
+def test_random_lives_of_many_streams_leave_nothing_behind():
+    """What is echoed is right whatever the neighbours do; in the end all descriptors are back."""
+    generator = random.Random(20_261_123)
+    with bridged(raw_echo, timeouts={"close": "500ms"}) as (running, _, peer):
+        end_somehow(peer.open_websocket(), generator)
+        running.wait_event(event="close")
+        peer.ping()
+        before, clients = running.descriptors(), []
+        for _ in range(600):
+            if len(clients) < 5 or len(clients) < 30 and generator.random() < 0.3:
+                clients.append(peer.open_websocket())
+            client = generator.choice(clients)
+            if generator.random() < 0.2:
+                clients.remove(client)
+                end_somehow(client, generator)
+                continue
+            client.stream.piece = generator.choice([0, 0, 1, 100])
+            data = generator.randbytes(generator.choice([0, 1, 125, 126, 3000]))
+            client.send_frame(BINARY, data)
+            assert client.read_frame().payload == data
+        for client in clients:
+            end_somehow(client, generator)
         wait_until(lambda: running.descriptors() <= before, 8, "freed descriptors")
         assert not peer.goaways
 
