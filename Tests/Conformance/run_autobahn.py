@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the Autobahn suite through the gateway and holds the verdicts against the expected ones.
 
-Usage: run_autobahn.py [--accept] [plain] [tls] [deflate] [gateway-alone]     (default: all four)
+Usage: run_autobahn.py [--accept] [--http2] [RUN...]     (default: all runs; --http2: http2, http2-tls)
 
 README.md says what it needs. --accept writes the verdicts found into autobahn.expected.json, where a
 reason has to be added by hand for each. Status 0: as expected, 1: not, 77: the suite is not there.
@@ -23,8 +23,9 @@ from judge import offence  # noqa: E402
 
 EXPECTED = HERE / "autobahn.expected.json"
 CORE = "1.*,2.*,3.*,4.*,5.*,6.*,7.*,9.*,10.*"
-RUNS = {"plain": CORE, "tls": CORE, "deflate": "12.*,13.*",
+RUNS = {"plain": CORE, "tls": CORE, "http2": CORE, "http2-tls": CORE, "deflate": "12.*,13.*",
         "gateway-alone": "3.*,4.*,5.*,7.3.*,7.7.*,7.9.*"}
+HTTP2_RUNS = ["http2", "http2-tls"]
 
 
 @contextlib.contextmanager
@@ -56,6 +57,25 @@ def certificate(directory):
          "-keyout", paths["key"], "-out", paths["certificate"]], check=True, capture_output=True)
     os.chmod(paths["key"], 0o600)
     return {"tls": {"certificates": [paths]}}
+
+
+def listener_keys(run, directory):
+    """What the run asks of the listener, beside its address."""
+    keys = certificate(directory) if run.endswith("tls") else {}
+    return {**keys, "protocols": ["h2"]} if run in HTTP2_RUNS else keys
+
+
+@contextlib.contextmanager
+def address(run, front):
+    """The URL the suite connects to: the gateway, or the adapter to HTTP/2 in front of it."""
+    if run not in HTTP2_RUNS:
+        yield f"{'wss' if run == 'tls' else 'ws'}://127.0.0.1:{front}"
+        return
+    port = free_port()
+    options = ["--tls"] if run == "http2-tls" else []
+    with process(sys.executable, str(HERE / "h2_adapter.py"), str(port), str(front), *options,
+                 port=port):
+        yield f"ws://127.0.0.1:{port}"
 
 
 def run_suite(suite, venv, url, run, output):
@@ -99,11 +119,10 @@ def perform(run, suite, venv, reports):
     with tempfile.TemporaryDirectory(prefix="bascule-autobahn-") as name:
         directory = pathlib.Path(name)
         front, back = free_port(), free_port()
-        listener = certificate(directory) if run == "tls" else None
-        text = configuration(front, [f"127.0.0.1:{back}"], listener=listener)
+        text = configuration(
+            front, [f"127.0.0.1:{back}"], listener=listener_keys(run, directory))
         with process(*backend_command(run, back, directory), port=back), \
-                run_gateway(text, [front]):
-            url = f"{'wss' if run == 'tls' else 'ws'}://127.0.0.1:{front}"
+                run_gateway(text, [front]), address(run, front) as url:
             verdicts = run_suite(suite, venv, url, run, reports / run)
         leaks = [f"{run}: {offence(path.read_bytes())} reached the backend ({path.name})"
                  for path in sorted(directory.glob("*.bytes")) if offence(path.read_bytes())]
@@ -114,6 +133,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("runs", nargs="*", choices=[*RUNS, []], metavar="RUN")
     parser.add_argument("--accept", action="store_true")
+    parser.add_argument("--http2", action="store_true")
     parser.add_argument("--reports", type=pathlib.Path, default=HERE.parent.parent / ".build/autobahn")
     options = parser.parse_args()
     suite = pathlib.Path(os.environ.get("BASCULE_AUTOBAHN", ""))
@@ -124,7 +144,7 @@ def main():
         return 77
     expected = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
     problems = []
-    for run in options.runs or RUNS:
+    for run in options.runs or (HTTP2_RUNS if options.http2 else RUNS):
         verdicts, leaks = perform(run, suite, venv, options.reports)
         found = unusual(verdicts)
         if not verdicts:
