@@ -1,5 +1,5 @@
-"""HTTP/2 at the level of bytes, for clients that must be able to break every rule: frames and header
-blocks are made by hand, and what comes back is kept as it came."""
+"""HTTP/2 at the level of bytes, for clients that must be able to break every rule: frames and
+header blocks are made by hand, and what comes back is kept as it came."""
 
 import contextlib
 import socket
@@ -291,6 +291,8 @@ class Connection:
         found += [f"RST_STREAM({code_name(c)}) on {s}" for s, c in self.resets.items()]
         found += [f"status {self.status(s)} on {s}" for s in self.heads]
         found += [f"END_STREAM on {s}" for s in sorted(self.ended)]
+        if len(found) > 20:
+            found = [*found[:10], f"… {len(found) - 20} more", *found[-10:]]
         return ", ".join([*found, "closed" if self.closed else "open"])
 
     def close(self):

@@ -3,6 +3,7 @@ answers to SETTINGS and PING."""
 
 import pytest
 
+from frames import BINARY, frame
 from h2raw import (FLOW_CONTROL_ERROR, INITIAL_WINDOW_SIZE, PREFACE, data, ping, request, settings,
                    websocket, window_update)
 from h2table import WAYS, open_stream
@@ -110,8 +111,9 @@ def test_data_on_a_held_stream_gets_no_new_stream_window(c):
 def test_padding_counts_in_the_windows_and_comes_back(c):
     """More padding than any window holds: it has to be given back, on the stream as well."""
     open_stream(c)
+    c.send(data(1, frame(BINARY, b"", mask=b"mask", length_bytes=8, length=60_000)))
     for _ in range(20):
-        c.send(*[data(1, b"", pad=255)] * 20)
+        c.send(*[data(1, b"x", pad=255)] * 20)
         c.settle()
     assert c.error is None and 1 not in c.resets, c.describe()
 

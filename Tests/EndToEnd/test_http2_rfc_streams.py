@@ -84,8 +84,9 @@ def exhausting(stream):
 ROWS = [
     *matrix_rows(),
     Row("5.1", "frames of every kind race with our RST_STREAM",
-        lambda s: b"".join([data(s, b"x"), window_update(s, 5), headers(s, TRAILERS), priority(s),
-                            rst_stream(s), data(s, b"x", ends=True)]), TOLERATED, "reset by us"),
+        lambda s: b"".join([data(s, b"x"), window_update(s, 5), priority(s), data(s, b"y", pad=9),
+                            headers(s, TRAILERS), window_update(s, 5), rst_stream(s)]),
+        TOLERATED, "reset by us"),
     Row("5.1", "header compression goes on for a block on a stream we have reset",
         headers(1, b"\x40\x05x-new\x01v") + headers(3, block(*request_fields()) + b"\xbe"),
         MISSED, "reset by us", 3),
