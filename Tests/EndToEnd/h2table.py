@@ -225,7 +225,7 @@ def serve(wire):
         wire.read_to_end()
     elif path.startswith(b"/refuse"):
         wire.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno\n")
-        wire.read_to_end()
+        wire.rest, _ = wire.read_to_end()
     else:
         raw_echo(wire)
 
@@ -242,18 +242,16 @@ def make_certificate(directory):
 
 
 @contextlib.contextmanager
-def run_front(directory, serve=serve, **sections):
-    """A gateway with both listeners in front of `serve`, every path of which begins with a word."""
+def run_front(directory, protocols=("h2", "http/1.1")):
+    """A gateway with both listeners in front of the backend."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
-    protocols = {"protocols": ["h2", "http/1.1"]}
     with RawBackend(serve) as backend:
         ports = [free_port(), free_port()]
-        binds = [{"bind": f"127.0.0.1:{port}", **protocols} for port in ports]
+        binds = [{"bind": f"127.0.0.1:{port}", "protocols": list(protocols)} for port in ports]
         binds[1]["tls"] = {"certificates": [make_certificate(directory)]}
-        sections.setdefault("timeouts", {}).setdefault("drain", "1s")
-        words = ["echo", "held", "refuse", "bystander"]
+        words = ["echo", "held", "refuse"]
         lines = ["workers: 1", f"listeners: {json.dumps(binds)}",
                  f'upstreams: {{"backend": {{"endpoints": ["127.0.0.1:{backend.port}"]}}}}',
                  "routes:", *(f"  - {route(path='/' + word)}" for word in words),

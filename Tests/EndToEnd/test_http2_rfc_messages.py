@@ -2,10 +2,12 @@
 
 import pytest
 
-from h2raw import (ENHANCE_YOUR_CALM, MAX_CONCURRENT_STREAMS, NO_ERROR, PROTOCOL_ERROR,
-                   STREAM_CLOSED, block, continuation, data, headers, literal, request,
-                   request_fields, rst_stream, websocket, window_update)
+import frames
+from h2raw import (ENHANCE_YOUR_CALM, MAX_CONCURRENT_STREAMS, NO_ERROR, PREFACE,
+                   PROTOCOL_ERROR, STREAM_CLOSED, block, continuation, data, headers, literal, request,
+                   request_fields, rst_stream, settings, websocket, window_update)
 from h2table import MISSED, TOLERATED, WAYS, Answered, Row, goaway, judge, reset
+from harness import wait_until
 
 BAD = reset(PROTOCOL_ERROR)
 #: What behaviour.md leaves open: refused by the library as a stream error, or by us with a 400.
@@ -51,7 +53,8 @@ SHAPES = [
     row("8.1", "a second request head on the stream", post(headers(1, POST)), BAD | MISSED,
         "http2/8.1.2.1/3", why="as above"),
     row("8.1", "DATA behind the trailers", lambda s: websocket(s) + headers(s, block(("x", "y")))
-        + data(s, b"x"), BAD | goaway(STREAM_CLOSED), why="nothing but DATA belongs on a CONNECT stream (8.5)"),
+        + data(s, b"x"), BAD | goaway(STREAM_CLOSED),
+        why="nothing but DATA belongs on a CONNECT stream (8.5)"),
 ]
 NAMES = [
     *[row("8.2.1", f"a name with {what}", get((name, "v")), BAD, cases)
@@ -158,6 +161,8 @@ WEBSOCKETS = [
     row("8441 4", "without sec-websocket-version", websocket(1, version=False), UPGRADED),
     row("8441 4", "another sec-websocket-version",
         websocket(1, version=False, extra=[("sec-websocket-version", "8")]), Answered(400)),
+    row("8441 3", "in one flight with the preface, before our SETTINGS", PREFACE + settings()
+        + websocket(1), UPGRADED, state="connected", why="the client takes a chance"),
     row("8441 4", "no :scheme", websocket(1, without=[":scheme"])),
     row("8441 4", "no :path", websocket(1, without=[":path"])),
     row("8441 4", "no :authority", websocket(1, without=[":authority"]), REFUSED),
@@ -226,3 +231,30 @@ def test_the_bytes_of_a_field_in_huffman_code_are_checked_as_well(front):
         c.start()
         c.send(headers(1, block(*request_fields()) + literal("x-test", "a\r\nb", huffman=True)))
         c.wait(lambda: c.resets.get(1) == PROTOCOL_ERROR, "RST_STREAM(PROTOCOL_ERROR)")
+
+
+@pytest.mark.parametrize("path", ["/held", "/refuse"])
+def test_what_comes_before_the_200_reaches_no_backend(front, path):
+    """CVE-2026-73548: it would be the beginning of another request there."""
+    with front.connect() as c:
+        c.start()
+        count = len(front.backend.wires)
+        c.send(websocket(1, path=path), data(1, b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"))
+        wire = front.backend.wait_wire(count)
+        if path == "/refuse":
+            c.wait(lambda: 1 in c.ended and c.resets.get(1) == NO_ERROR, "the answer and the end")
+            assert c.status(1) == 403 and c.bodies[1] == b"no\n"
+            wait_until(lambda: getattr(wire, "rest", None) is not None, what="the backend's end")
+        c.settle()
+        assert wire.buffer == b""
+
+
+def test_an_upgrade_to_h2c_is_not_taken_up(front):
+    fields = [("Upgrade", "h2c"), ("Connection", "Upgrade, HTTP2-Settings"),
+              ("HTTP2-Settings", "AAMAAABkAAQAAP__")]
+    request_head, _ = frames.upgrade_request(
+        drop=["Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version"], fields=fields)
+    wire = frames.ask(front.running.address, request_head)
+    assert wire.status == 404
+    assert wire.field("Upgrade") is None
+    wire.close()
