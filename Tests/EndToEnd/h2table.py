@@ -255,6 +255,6 @@ def run_front(directory, protocols=("h2", "http/1.1")):
         lines = ["workers: 1", f"listeners: {json.dumps(binds)}",
                  f'upstreams: {{"backend": {{"endpoints": ["127.0.0.1:{backend.port}"]}}}}',
                  "routes:", *(f"  - {route(path='/' + word)}" for word in words),
-                 *(f"{name}: {json.dumps(value)}" for name, value in sections.items())]
+                 'timeouts: {"drain": "1s"}']
         with run_gateway("\n".join(lines) + "\n", ports) as running:
             yield Front(running, backend, context)

@@ -7,10 +7,10 @@ import subprocess
 import pytest
 
 
-def run(*command):
+def run(*command, text=None):
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
-    return subprocess.run(command, capture_output=True, text=True, timeout=20)
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=20)
 
 
 def url(front, way, path="/"):
@@ -31,7 +31,8 @@ def test_curl_gets_the_version_it_asks_for(front, way, flag, version):
 
 
 def test_curl_posts_a_body_that_nobody_reads(front):
-    done = run(*CURL, "--http2-prior-knowledge", "--data", "x" * 200_000, url(front, "plain"))
+    done = run(*CURL, "--http2-prior-knowledge", "--data-binary", "@-", url(front, "plain"),
+               text="x" * 200_000)
     assert done.stdout == "2 404", done.stderr
 
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from h2raw import (ACK, CONTINUATION, DATA, ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH,
+from h2raw import (ACK, DATA, ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH,
                    FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, GOAWAY, HEADER_TABLE_SIZE, HEADERS,
                    INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE,
                    MAX_HEADER_LIST_SIZE, MOST, PADDED, PING, PREFACE, PRIORITY, PROTOCOL_ERROR,
-                   PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, WITH_PRIORITY, block,
+                   RST_STREAM, SETTINGS, WINDOW_UPDATE, WITH_PRIORITY, block,
                    continuation, data, frame, goaway as goaway_frame, headers, ping, priority,
                    push_promise, request, request_fields, rst_stream, settings, window_update)
-from h2table import CLOSED, MISSED, TOLERATED, WAYS, Answered, Row, goaway, judge, reset
+from h2table import CLOSED, MISSED, TOLERATED, WAYS, Row, goaway, judge, reset
 
 BLOCK = block(*request_fields())
 POST = block(*request_fields(method="POST"))
