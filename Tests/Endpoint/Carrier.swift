@@ -35,6 +35,8 @@ public struct Carrier: ~Copyable {
   /// The driver's names of those that are on it, or will be once the server's SETTINGS are here.
   public var streams: [SlotID] = []
   public var isReady = false
+  /// Our end is closed.
+  public private(set) var hasLeft = false
   private var state = State.connecting
   private var tls: TLSSession?
   /// What the socket did not take.
@@ -115,6 +117,7 @@ public struct Carrier: ~Copyable {
   public mutating func flush(
     limit: Int = .max, on kernel: inout LinuxKernel, _ buffers: CarrierBuffers
   ) -> Loss? {
+    if hasLeft { return nil }
     var left = limit
     while !pending.isEmpty, left > 0 {
       let count = min(left, pending.count)
@@ -163,6 +166,16 @@ public struct Carrier: ~Copyable {
     }
     bytes.withSpan { pending.append($0) }
     return nil
+  }
+
+  /// Closes our end, once; the server's answer is the loss `closed`.
+  public mutating func leave(on kernel: inout LinuxKernel, _ buffers: CarrierBuffers) {
+    if hasLeft { return }
+    hasLeft = true
+    buffers.records.reset()
+    tls?.closeNotify(output: buffers.records)
+    _ = buffers.records.withSpan { kernel.send(descriptor, $0) }
+    kernel.shutdownWrite(descriptor)
   }
 
   /// Tells epoll what to wait for; `.write` is added while something waits.

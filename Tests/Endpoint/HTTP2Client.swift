@@ -46,8 +46,8 @@ public final class HTTP2Client {
   var output: SharedBuffer?
   var outputLimit = 0
 
-  /// `window` octets per stream, `connectionWindow` for all together, both at least 65,535. Nil only
-  /// when memory is out.
+  /// `window` octets per stream, `connectionWindow`, at least 65,535, for all together. Nil only when
+  /// memory is out.
   public init?(window: Int32, connectionWindow: Int32) {
     guard let session = unsafe Callbacks.makeSession() else { return nil }
     unsafe self.session = unsafe session
@@ -141,9 +141,9 @@ extension HTTP2Client {
     resume(id)
   }
 
-  /// RST_STREAM(CANCEL).
+  /// RST_STREAM(CANCEL), unless the stream has been finished.
   public func cancel(_ id: SlotID) {
-    guard streams.contains(id) else { return }
+    guard streams.contains(id), !streams[id].finishes else { return }
     unsafe nghttp2_submit_rst_stream(session, 0, streams[id].number, NGHTTP2_CANCEL.rawValue)
   }
 
