@@ -38,11 +38,15 @@ let package = Package(
       name: "bascule", dependencies: ["Gateway", "Configuration", "Kernel", "TLS", "Telemetry"],
       swiftSettings: strict),
 
+    .target(
+      name: "Endpoint", dependencies: ["Bytes", "Kernel", "TLS", "CNghttp2"],
+      path: "Tests/Endpoint", swiftSettings: strict),
     .executableTarget(
-      name: "bascule-load", dependencies: ["Bytes", "Kernel", "TLS"],
+      name: "bascule-load", dependencies: ["Bytes", "Kernel", "TLS", "Endpoint"],
       path: "Tests/Benchmarks/Load", swiftSettings: strict),
     .executableTarget(
-      name: "bascule-integrity", dependencies: ["Bytes", "Kernel", "TLS", "Wire", "Support"],
+      name: "bascule-integrity",
+      dependencies: ["Bytes", "Kernel", "TLS", "Wire", "Endpoint", "Support"],
       path: "Tests/Integrity", exclude: ["README.md", "run.py"], swiftSettings: strict),
 
     .target(

@@ -41,6 +41,9 @@ ROWS = {
     "tls-16k": ("message --tls --connections 100 --size 16384", *CPU),
     "tls-open": ("open --tls --connections 20", *CPU),
     "tls-idle": ("idle --tls --connections 3000 --size 64", *MEMORY),
+    "h2-64": ("message --tls --connections 10 --http2 10 --size 64", *CPU),
+    "h2-16k": ("message --tls --connections 10 --http2 10 --size 16384", *CPU),
+    "h2-idle": ("idle --tls --connections 40 --http2 100 --size 64", *MEMORY),
 }
 
 
@@ -62,8 +65,13 @@ def free_ports(count):
 class Proxy:
     """One of the contenders: its template, its command, how its version is asked for."""
 
-    def __init__(self, name, template, command, version):
+    def __init__(self, name, template, command, version, streams=True):
         self.name, self.template, self.command, self.version_command = name, template, command, version
+        # It takes WebSockets over HTTP/2 (RFC 8441).
+        self.streams = streams
+
+    def takes(self, row):
+        return self.streams or not row.startswith("h2-")
 
     def version(self):
         done = subprocess.run(self.version_command, capture_output=True, text=True, timeout=20)
@@ -90,7 +98,8 @@ def contenders(directory):
         "bascule": Proxy("bascule", "bascule.yaml", [binary, "run", "--config", "@CONFIG@"],
                          [binary, "--version"]),
         "nginx": Proxy("nginx", "nginx.conf",
-                       ["nginx", "-p", str(directory), "-c", "@CONFIG@"], ["nginx", "-v"]),
+                       ["nginx", "-p", str(directory), "-c", "@CONFIG@"], ["nginx", "-v"],
+                       streams=False),
         "haproxy": Proxy("haproxy", "haproxy.cfg", ["haproxy", "-db", "-f", "@CONFIG@"],
                          ["haproxy", "-v"]),
         "nghttpx": Proxy("nghttpx", "nghttpx.conf", ["nghttpx", "--conf=@CONFIG@"],
@@ -195,6 +204,8 @@ def summarise(samples, row):
 
 
 def cell(summary):
+    if not summary["runs"]:
+        return "–"
     if "median" not in summary:
         return "failed"
     digits = 1 if summary["median"] < 100 else 0
@@ -265,6 +276,8 @@ def main():
                 # A different one begins each round, so that nobody always follows the same peer.
                 order = proxies[turn % len(proxies):] + proxies[:turn % len(proxies)]
                 for proxy in order:
+                    if not proxy.takes(row):
+                        continue
                     sample = measure(proxy, row, directory, ports, options)
                     samples[row][proxy.name].append(sample)
                     figure = sample.get(ROWS[row][1])

@@ -18,11 +18,12 @@ from harness import RawBackend, answer_upgrade, gateway
 RUN = pathlib.Path(__file__).resolve().parent.parent / "Integrity" / "run.py"
 
 
+@pytest.mark.parametrize("http", [[], ["--http2", "0.5"]], ids=["http1", "half-http2"])
 @pytest.mark.parametrize("transport", [[], ["--tls"]], ids=["plain", "tls"])
 @pytest.mark.timeout(60)
-def test_nothing_is_lost_changed_or_reordered(transport):
+def test_nothing_is_lost_changed_or_reordered(transport, http):
     done = subprocess.run(
-        [str(RUN), "--short", "--gateway", os.path.abspath(GATEWAY), *transport],
+        [str(RUN), "--short", "--gateway", os.path.abspath(GATEWAY), *transport, *http],
         capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "20000 passed, 0 failed"

@@ -1,20 +1,28 @@
-// The loop: one thread, one epoll, both ends of every pair, so that what one end sends is known when
-// the other receives it. Opening.swift has the handshakes, Sending.swift and Receiving.swift the rest.
+// Both ends of every pair in one thread, so that what one end sends is known when the other receives
+// it. Opening.swift has the handshakes, Sending.swift and Receiving.swift the rest; Streams.swift has
+// the ends that are HTTP/2 streams.
 
 import Bytes
+import Endpoint
 import Kernel
 import Support
 import TLS
 import Wire
 
-struct Driver: ~Copyable {
-  static let listenerToken = UInt64.max
+/// Of an end that does not read for a while.
+struct Rest {
+  let id: SlotID
+  let since: MonotonicTime
+  let until: MonotonicTime
+}
+
+struct Driver: ~Copyable, EventLoop {
   static let openingMax = 64
 
   let options: Options
   let target: SocketAddress
   let sea: Sea
-  let tlsContext: TLSContext?
+  let contexts: Contexts
   var kernel: LinuxKernel
   var random: SeededRandom
   var ends = Slab<End>(capacity: 19_000)
@@ -22,6 +30,12 @@ struct Driver: ~Copyable {
   /// By pair, then by the side that sends.
   var flows: [Flow] = []
   var events: [Event] = []
+  /// The connections that carry streams; the newest has room for `carrierRoom` more.
+  var carriers = Slab<Carrier>(capacity: 9_000)
+  var newestCarrier: SlotID?
+  var carrierRoom = 0
+  var streamEvents: [StreamEvent] = []
+  let carrierBuffers = CarrierBuffers()
   let listener: Descriptor
   var now: MonotonicTime
   let start: MonotonicTime
@@ -29,8 +43,7 @@ struct Driver: ~Copyable {
   var pairsStarted = 0
   var pairsOpen = 0
   var pairsOver = 0
-  /// Ends that do not read for a while.
-  var resting: [(until: MonotonicTime, id: SlotID)] = []
+  var resting: [Rest] = []
   /// The random part of the gateway's own Pings, once one has been seen.
   var gatewayTag: [UInt8]?
   var tally = Tally()
@@ -42,12 +55,12 @@ struct Driver: ~Copyable {
 
   init(
     _ options: Options, kernel: consuming LinuxKernel, listener: Descriptor, target: SocketAddress,
-    tlsContext: TLSContext?
+    contexts: Contexts
   ) {
     self.options = options
     self.listener = listener
     self.target = target
-    self.tlsContext = tlsContext
+    self.contexts = contexts
     sea = Sea(seed: options.seed)
     random = SeededRandom(seed: options.seed)
     start = kernel.now()
@@ -61,15 +74,19 @@ struct Driver: ~Copyable {
   /// Until every pair is over, too much has failed, or the time is up.
   mutating func run() {
     let deadline = start + .seconds(Int64(options.seconds))
-    _ = kernel.watch(listener, .read, token: Driver.listenerToken)
-    while pairsOver < options.sockets, tally.violations < 100 {
+    _ = kernel.watch(listener, .read, token: Token.listener.packed)
+    while pairsOver < options.sockets || carriers.count > 0, tally.violations < 100 {
       while pairsStarted < options.sockets, pairsStarted - pairsOpen - pairsOver < Driver.openingMax
       {
         startClient()
       }
-      turn()
+      turn(.milliseconds(10))
+      serveCarriers()
+      if !resting.isEmpty { wakeTheRested() }
       if now > deadline {
-        tally.violated("after \(options.seconds) s \(options.sockets - pairsOver) pairs are open")
+        tally.violated(
+          "after \(options.seconds) s \(options.sockets - pairsOver) pairs and \(carriers.count) "
+            + "HTTP/2 connections are open")
         break
       }
     }
@@ -77,22 +94,8 @@ struct Driver: ~Copyable {
     tally.milliseconds = (kernel.now() - start).milliseconds
   }
 
-  private mutating func turn() {
-    kernel.wait(.milliseconds(10), into: &events)
-    now = kernel.now()
-    for index in events.indices {
-      let event = events[index]
-      if event.token == Driver.listenerToken {
-        acceptAll()
-        continue
-      }
-      let id = SlotID(packed: event.token)
-      if ends.contains(id) { handle(event, id) }
-    }
-    if !resting.isEmpty { wakeTheRested() }
-  }
-
-  private mutating func handle(_ event: Event, _ id: SlotID) {
+  mutating func handle(_ event: Event, socket id: SlotID) {
+    guard ends.contains(id) else { return }
     if ends[id].phase == .connecting {
       if event.writable || event.broken { connected(id) }
       return
@@ -105,22 +108,38 @@ struct Driver: ~Copyable {
 
   mutating func rest(_ id: SlotID, _ span: TimeSpan) {
     ends[id].isResting = true
-    resting.append((now + span, id))
-  }
-
-  mutating func wake(_ id: SlotID) {
-    guard ends.contains(id), ends[id].isResting else { return }
-    ends[id].isResting = false
-    settle(id)
+    resting.append(Rest(id: id, since: now, until: now + span))
   }
 
   private mutating func wakeTheRested() {
-    for rest in resting where rest.until <= now { wake(rest.id) }
-    let now = self.now
-    resting.removeAll { $0.until <= now }
+    let rests = resting
+    resting.removeAll(keepingCapacity: true)
+    // To wake an end may send another to rest.
+    for rest in rests {
+      if isOver(rest) { wake(rest.id) } else { resting.append(rest) }
+    }
   }
 
+  private mutating func wake(_ id: SlotID) {
+    guard ends.contains(id) else { return }
+    ends[id].isResting = false
+    takeHeld(id)
+    if ends.contains(id) { settle(id) }
+  }
+
+  /// In a slow pair also when the sender has said all or is stuck: what it said last is long ago.
+  private func isOver(_ rest: Rest) -> Bool {
+    if rest.until <= now || !ends.contains(rest.id) { return true }
+    guard let pair = ends[rest.id].pair, pairs[pair].isSlow,
+      let other = pairs[pair].ends[ends[rest.id].side.other.rawValue], ends.contains(other)
+    else { return false }
+    if ends[other].speaker.isFinished && !ends[other].hasOutput { return true }
+    return now - max(ends[other].lastSent, rest.since) > .milliseconds(100)
+  }
+
+  /// Tells epoll what a socket waits for.
   mutating func settle(_ id: SlotID) {
+    if ends[id].place != nil { return }
     var interest: Interest = ends[id].isResting ? [] : .read
     let speaks = ends[id].phase == .open && !ends[id].speaker.isFinished
     if ends[id].phase == .connecting || ends[id].hasOutput || speaks { interest.insert(.write) }
@@ -164,7 +183,11 @@ struct Driver: ~Copyable {
   }
 
   private mutating func drop(_ id: SlotID) {
-    kernel.close(ends[id].descriptor)
+    if let place = ends[id].place {
+      cancel(place)
+    } else {
+      kernel.close(ends[id].descriptor)
+    }
     _ = ends.remove(id)
   }
 

@@ -1,4 +1,5 @@
-// One socket: the client's or the backend's end of a pair. Owned by the driver's slab.
+// One end of a pair, the client's or the backend's: a socket, or a stream of an HTTP/2 connection that
+// carries several. Owned by the driver's slab.
 
 import Bytes
 import Kernel
@@ -12,13 +13,24 @@ struct End: ~Copyable {
 
   static let limits = HeadLimits(headBytesMax: 32 << 10, fieldsMax: 100, lineBytesMax: 8 << 10)
 
+  /// Where a stream is; its number comes when it has been asked for.
+  struct Place {
+    let carrier: SlotID
+    var number: SlotID?
+  }
+
+  /// None for a stream.
   let descriptor: Descriptor
+  var place: Place?
   let side: Side
   /// A backend learns it from the request.
   var pair: Int?
   var phase: Phase
   var interest: Interest
   var isResting = false
+  /// What a stream has received while it rests, and whether its END_STREAM has come.
+  var held = ByteQueue()
+  var hasEnded = false
 
   var requests = RequestParser(limits: End.limits)
   var responses = ResponseParser(limits: End.limits)
@@ -37,6 +49,8 @@ struct End: ~Copyable {
   /// Segments of 1 to 7 bytes, for the first bytes of every batch.
   var isDribbling = false
   var sentOfBatch = 0
+  /// When the transport took something last.
+  var lastSent = MonotonicTime(nanoseconds: 0)
 
   /// Of the gateway's own Pings: they are counted, one by one.
   var gatewayPings: UInt32 = 0

@@ -6,28 +6,48 @@ import Support
 import TLS
 import Wire
 
+/// How clients meet the gateway; nil without TLS.
+struct Contexts {
+  var http1: TLSContext?
+  var http2: TLSContext?
+}
+
 extension Driver {
+  static let host = "integrity.example"
+
   mutating func startClient() {
     let pair = pairsStarted
     pairsStarted += 1
-    let descriptor: Descriptor
-    switch kernel.connect(target) {
-    case .connected(let made), .inProgress(let made): descriptor = made
-    case .failed(let error):
-      tally.violated("connect: \(error)")
+    if pairs[pair].isStream { return startStream(pair) }
+    guard let descriptor = connect() else {
       pairsOver += 1
       return
     }
     var end = End(descriptor, .client, .connecting, .write, speaker(pair, .client))
     end.pair = pair
     end.isDribbling = pairs[pair].isDribbling
-    if let tlsContext { end.tls = TLSSession(client: tlsContext, serverName: "integrity.example") }
+    end.tls = session(contexts.http1)
     guard let id = ends.insert(end) else { return kernel.close(descriptor) }
     pairs[pair].ends[Side.client.rawValue] = id
     _ = kernel.watch(descriptor, .write, token: id.packed)
   }
 
-  private func speaker(_ pair: Int, _ side: Side) -> Speaker {
+  /// A socket on its way to the gateway.
+  mutating func connect() -> Descriptor? {
+    switch kernel.connect(target) {
+    case .connected(let made), .inProgress(let made): return made
+    case .failed(let error):
+      tally.violated("connect: \(error)")
+      return nil
+    }
+  }
+
+  func session(_ context: TLSContext?) -> TLSSession? {
+    guard let context else { return nil }
+    return TLSSession(client: context, serverName: Driver.host)
+  }
+
+  func speaker(_ pair: Int, _ side: Side) -> Speaker {
     Speaker(pair: pair, side: side, messages: pairs[pair].messages, seed: options.seed, now: now)
   }
 
@@ -112,13 +132,17 @@ extension Driver {
       fail(id, "refused, \(head.status): \(error.word)")
       return nil
     }
+    opened(id)
+    return consumed
+  }
+
+  /// A client has its answer.
+  mutating func opened(_ id: SlotID) {
     pairsOpen += 1
     ends[id].phase = .open
-    if let pair = ends[id].pair {
-      pairs[pair].isOpen = true
-      if pairs[pair].isSlow { rest(id, .seconds(15)) }
-    }
-    return consumed
+    guard let pair = ends[id].pair else { return }
+    pairs[pair].isOpen = true
+    if pairs[pair].isSlow { rest(id, .seconds(15)) }
   }
 
   /// The gateway's request to the backend. Nil while it is not complete.

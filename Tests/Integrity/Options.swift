@@ -7,9 +7,12 @@ struct Options {
   var seed: UInt64
   var seconds = 120
   var tls = false
+  /// The part of the sockets that are HTTP/2 streams, 0...1.
+  var http2 = 0.0
 
   static let usage = """
     bascule-integrity [--sockets 1...9000] [--messages N] [--seed N] [--seconds N] [--tls]
+      [--http2 FRACTION]
     Prints the address of its backend, reads that of the gateway from standard input.
     """
 
@@ -21,9 +24,12 @@ struct Options {
         tls = true
         continue
       }
-      guard let text = rest.popFirst(), let value = UInt64(text), take(flag, value) else {
-        return nil
+      guard let text = rest.popFirst() else { return nil }
+      if flag == "--http2", let value = Double(text), (0...1).contains(value) {
+        http2 = value
+        continue
       }
+      guard let value = UInt64(text), take(flag, value) else { return nil }
     }
     // As many in either direction.
     messages -= messages % 2

@@ -27,7 +27,7 @@ extension Driver {
     if ends.contains(id) { partIfOver(id) }
   }
 
-  private mutating func restForAWhile(_ id: SlotID) {
+  mutating func restForAWhile(_ id: SlotID) {
     guard let pair = ends[id].pair, ends[id].phase == .open, !ends[id].closeReceived else { return }
     if !pairs[pair].isSlow {
       rest(id, .milliseconds(Int64(random.logUniform(bits: 10))))
@@ -153,10 +153,12 @@ extension Driver {
     sendControl(.close, payload, id)
   }
 
-  private mutating func ended(_ id: SlotID) {
+  /// The gateway's end of stream: of the connection, or of the HTTP/2 stream.
+  mutating func ended(_ id: SlotID) {
     guard ends[id].closeSent, ends[id].closeReceived, !ends[id].hasOutput else {
       return fail(id, "the gateway closed the connection")
     }
+    finishStream(id)
     finish(id)
   }
 }

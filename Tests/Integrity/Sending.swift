@@ -19,24 +19,20 @@ extension Driver {
     let waiting = ends[id].tls == nil ? ends[id].pending.count : ends[id].wire.count
     guard waiting > 0 else { return }
     let count = segment(id, waiting)
-    switch End.send(&ends[id], count, on: &kernel) {
+    switch send(id, count) {
     case .bytes(let taken):
+      ends[id].lastSent = now
       tally.segments += 1
       ends[id].sentOfBatch = ends[id].hasOutput ? ends[id].sentOfBatch + taken : 0
-    case .wouldBlock: return wakeOther(id)
+    case .wouldBlock: return
     case .endOfStream, .failed: return fail(id, "the gateway took no more")
     }
-    guard !ends[id].hasOutput else { return }
-    if ends[id].speaker.isFinished { wakeOther(id) }
-    partIfOver(id)
+    if !ends[id].hasOutput { partIfOver(id) }
   }
 
-  /// The other end may have rested so that this one is stuck, or has said all.
-  private mutating func wakeOther(_ id: SlotID) {
-    guard let pair = ends[id].pair, pairs[pair].isSlow,
-      let other = pairs[pair].ends[ends[id].side.other.rawValue]
-    else { return }
-    wake(other)
+  private mutating func send(_ id: SlotID, _ count: Int) -> IOOutcome {
+    if ends[id].place != nil { return sendOnStream(id, count) }
+    return End.send(&ends[id], count, on: &kernel)
   }
 
   private mutating func segment(_ id: SlotID, _ count: Int) -> Int {

@@ -4,6 +4,9 @@ struct Tally {
   /// By the side that sends.
   var bytes: InlineArray<2, Int> = [0, 0]
   var messages: InlineArray<2, Int> = [0, 0]
+  /// Pairs whose client is an HTTP/2 stream, and the connections those were on.
+  var streams = 0
+  var carriers = 0
   var delivered = 0
   var frames = 0
   var segments = 0
@@ -26,7 +29,8 @@ struct Tally {
   /// One line of JSON for run.py, then the verdict.
   func report(_ options: Options) {
     let fields: [(String, Int)] = [
-      ("sockets", options.sockets), ("messages", messages[0] + messages[1]),
+      ("sockets", options.sockets), ("streams", streams), ("http2_connections", carriers),
+      ("messages", messages[0] + messages[1]),
       ("client_messages", messages[0]), ("backend_messages", messages[1]),
       ("client_bytes", bytes[0]), ("backend_bytes", bytes[1]), ("frames", frames),
       ("segments", segments), ("foreign_pings", pings), ("foreign_pongs", pongs),

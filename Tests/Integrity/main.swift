@@ -27,9 +27,13 @@ do {
   print(backend)
   fflush(nil)
   guard let line = readLine(), let target = literal(line) else { stop(Options.usage, 64) }
-  let context = options.tls ? try TLSContext.client(ClientTLS(verify: false)) : nil
+  var contexts = Contexts()
+  if options.tls {
+    contexts.http1 = try TLSContext.client(ClientTLS(verify: false))
+    contexts.http2 = try TLSContext.client(ClientTLS(verify: false, protocols: ["h2"]))
+  }
   var driver = Driver(
-    options, kernel: kernel, listener: listener, target: target, tlsContext: context)
+    options, kernel: kernel, listener: listener, target: target, contexts: contexts)
   driver.run()
   driver.tally.report(options)
   exit(driver.tally.violations == 0 && driver.tally.delivered == options.messages ? 0 : 1)

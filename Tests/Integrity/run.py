@@ -3,6 +3,7 @@
 
   Tests/Integrity/run.py                 # 1,000 sockets, 1,000,000 messages, a minute or two
   Tests/Integrity/run.py --short [--tls] # 100 sockets, 20,000 messages, seconds
+  Tests/Integrity/run.py --http2 0.5     # half of the sockets are HTTP/2 streams
 
 Needs release builds of the products bascule and bascule-integrity. What the ends of the sockets say
 must agree with what the gateway has counted. The last line is "N passed, N failed".
@@ -26,6 +27,7 @@ CONFIGURATION = """
 workers: 1
 listeners:
   - bind: 127.0.0.1:0
+    protocols: [h2, http/1.1]
 @TLS@
 upstreams:
   ends: {endpoints: ["@BACKEND@"]}
@@ -46,7 +48,8 @@ EXPECTED = {
     "connections_accepted", "connections_closed", "tls_handshakes", "requests",
     "handshakes_accepted", "connect_attempts", "bridges_opened", "bridges_closed",
     "client_messages", "client_bytes", "backend_messages", "backend_bytes", "pings_sent",
-    "pongs_swallowed", "pauses", "closes_by_client", "closes_by_backend", "log_lines_written"}
+    "pongs_swallowed", "pauses", "closes_by_client", "closes_by_backend", "log_lines_written",
+    "http2_connections", "http2_streams"}
 
 
 class Gateway:
@@ -110,7 +113,8 @@ def disagreements(ends, gateway, options):
     pairs = [(name, name) for name in (
         "client_messages", "client_bytes", "backend_messages", "backend_bytes")]
     pairs += [("gateway_pings", "pings_sent"), ("gateway_pongs", "pongs_swallowed"),
-              ("sockets", "bridges_opened"), ("sockets", "bridges_closed")]
+              ("sockets", "bridges_opened"), ("sockets", "bridges_closed"),
+              ("http2_connections", "http2_connections"), ("streams", "http2_streams")]
     for end, theirs in pairs:
         if ends[end] != gateway.get(theirs, 0):
             yield f"{end} {ends[end]}, but the gateway has {theirs} {gateway.get(theirs, 0)}"
@@ -128,6 +132,7 @@ def run(options, directory):
                  options.seconds]
     arguments += ["--seed", options.seed] if options.seed is not None else []
     arguments += ["--tls"] if options.tls else []
+    arguments += ["--http2", options.http2] if options.http2 else []
     tool = subprocess.Popen(
         [options.tool, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         text=True)
@@ -154,6 +159,8 @@ def options():
     parser.add_argument("--seconds", type=int, help="give up after so long")
     parser.add_argument("--seed", type=int, help="of a run that is to be repeated")
     parser.add_argument("--tls", action="store_true", help="between the clients and the gateway")
+    parser.add_argument("--http2", type=float, default=0, metavar="FRACTION",
+                        help="of the sockets that are HTTP/2 streams, 0 to 1")
     parser.add_argument("--gateway", default=str(BUILT / "bascule"), help="the program to test")
     parser.add_argument("--tool", default=str(BUILT / "bascule-integrity"))
     parsed = parser.parse_args()

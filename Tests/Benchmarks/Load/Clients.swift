@@ -17,23 +17,33 @@ struct Clients {
 extension Driver {
   /// Starts one more connection; false when that is impossible.
   mutating func startClient() -> Bool {
-    guard let target = options.target else { return false }
-    let descriptor: Descriptor
-    switch kernel.connect(target) {
-    case .connected(let made), .inProgress(let made): descriptor = made
-    case .failed(let error):
-      results.note(failure: "connect: \(error)")
-      return false
-    }
+    if let streams = options.streams { return startStream(of: streams) }
+    guard let descriptor = connect() else { return false }
     var link = Link(descriptor, .client, .connecting, .write)
     link.begun[0] = now.nanoseconds
-    if let tlsContext { link.tls = TLSSession(client: tlsContext, serverName: options.host) }
+    link.tls = session()
     guard let id = links.insert(link) else {
       kernel.close(descriptor)
       return false
     }
     clients.alive += 1
     return kernel.watch(descriptor, .write, token: id.packed)
+  }
+
+  /// A socket on its way to the proxy.
+  mutating func connect() -> Descriptor? {
+    guard let target = options.target else { return nil }
+    switch kernel.connect(target) {
+    case .connected(let made), .inProgress(let made): return made
+    case .failed(let error):
+      results.note(failure: "connect: \(error)")
+      return nil
+    }
+  }
+
+  func session() -> TLSSession? {
+    guard let tlsContext else { return nil }
+    return TLSSession(client: tlsContext, serverName: options.host)
   }
 
   mutating func connected(_ id: SlotID) {
@@ -63,6 +73,10 @@ extension Driver {
       let line = head.prefix { $0 != 13 }
       return fail(id, "refused: " + String(decoding: line, as: UTF8.self))
     }
+    accepted(id)
+  }
+
+  mutating func accepted(_ id: SlotID) {
     clients.open += 1
     if options.mode == .open {
       let close = Frames.header(opcode: 8, final: true, count: 2, mask: 0)

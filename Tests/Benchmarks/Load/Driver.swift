@@ -1,13 +1,13 @@
-// The load generator's loop: one thread, one epoll, client sockets towards the proxy and the echo
-// backend behind it. Everything both sides share is here; what a client does is in Clients.swift,
-// what the backend does in EchoBackend.swift.
+// The load generator's sockets: clients towards the proxy and the echo backend behind it. Everything
+// both sides share is here; what a client does is in Clients.swift, what one on an HTTP/2 stream does
+// otherwise in Streams.swift, what the backend does in EchoBackend.swift.
 
 import Bytes
+import Endpoint
 import Kernel
 import TLS
 
-struct Driver: ~Copyable {
-  static let listenerToken = UInt64.max
+struct Driver: ~Copyable, EventLoop {
   static let socketsMax = 19_000
 
   let options: Options
@@ -17,6 +17,12 @@ struct Driver: ~Copyable {
   var listener: Descriptor?
   let tlsContext: TLSContext?
 
+  /// The connections that carry streams; the newest is the one with room.
+  var carriers = Slab<Carrier>(capacity: 1_000)
+  var newestCarrier: SlotID?
+  var streamEvents: [StreamEvent] = []
+  let carrierBuffers = CarrierBuffers()
+
   let input = SharedBuffer(capacity: 256 << 10)
   let plaintext = SharedBuffer(capacity: 256 << 10)
   let output = SharedBuffer(capacity: 512 << 10)
@@ -25,6 +31,7 @@ struct Driver: ~Copyable {
   /// The frame every client sends, whole.
   let message: SharedBuffer
   let request: [UInt8]
+  let streamRequest: RequestFields
 
   var now = MonotonicTime(nanoseconds: 0)
   var clients = Clients()
@@ -38,31 +45,19 @@ struct Driver: ~Copyable {
     message = SharedBuffer(capacity: frame.count)
     message.append(frame)
     request = Upgrade.request(host: options.host, path: options.path, tls: options.tls)
+    streamRequest = Upgrade.streamRequest(host: options.host, path: options.path, tls: options.tls)
     events.reserveCapacity(512)
   }
 
   mutating func listen(_ descriptor: Descriptor) {
     listener = descriptor
-    _ = kernel.watch(descriptor, .read, token: Driver.listenerToken)
+    _ = kernel.watch(descriptor, .read, token: Token.listener.packed)
   }
 
-  /// One turn: waits at most 20 ms and handles what happened.
-  mutating func turn() {
-    kernel.wait(.milliseconds(20), into: &events)
-    now = kernel.now()
-    for index in events.indices {
-      let event = events[index]
-      if event.token == Driver.listenerToken {
-        acceptAll()
-        continue
-      }
-      let id = SlotID(packed: event.token)
-      guard links.contains(id) else { continue }
-      handle(event, id)
-    }
-  }
+  mutating func turn() { turn(.milliseconds(20)) }
 
-  private mutating func handle(_ event: Event, _ id: SlotID) {
+  mutating func handle(_ event: Event, socket id: SlotID) {
+    guard links.contains(id) else { return }
     if links[id].phase == .connecting {
       if event.writable || event.broken { connected(id) }
       return
@@ -159,8 +154,10 @@ struct Driver: ~Copyable {
     if !output.isEmpty { output.withSpan { links[id].pending.append($0) } }
   }
 
-  /// Writes what waits, then what a client owes; settles the interest.
+  /// Writes what waits, then what a client owes; settles the interest. A stream's connection is
+  /// flushed once for all that are on it.
   mutating func flush(_ id: SlotID) {
+    if links[id].place != nil { return writeStream(id) }
     while !links[id].pending.isEmpty {
       let outcome = Link.send(&links[id], on: &kernel)
       switch outcome {
@@ -181,7 +178,11 @@ struct Driver: ~Copyable {
   }
 
   mutating func drop(_ id: SlotID) {
-    kernel.close(links[id].descriptor)
+    if let place = links[id].place {
+      cancel(place)
+    } else {
+      kernel.close(links[id].descriptor)
+    }
     _ = links.remove(id)
   }
 

@@ -1,5 +1,6 @@
-// One socket of the load generator, on either side of the proxy: a client that sends masked messages
-// and waits for their echo, or the backend that echoes. Owned by the driver's slab.
+// One WebSocket of the load generator, on either side of the proxy: a client that sends masked messages
+// and waits for their echo, or the backend that echoes. Owned by the driver's slab. A client is a
+// socket, or an HTTP/2 stream on a connection that it shares.
 
 import Bytes
 import Kernel
@@ -10,7 +11,15 @@ struct Link: ~Copyable {
   /// connecting → (securing →) upgrading → open → closing; a backend starts at upgrading.
   enum Phase { case connecting, securing, upgrading, open, closing }
 
+  /// Where a stream is; its number comes when it has been asked for.
+  struct Place {
+    let carrier: SlotID
+    var number: SlotID?
+  }
+
+  /// None for a stream.
   let descriptor: Descriptor
+  var place: Place?
   let role: Role
   var phase: Phase
   var interest: Interest
@@ -42,6 +51,11 @@ struct Link: ~Copyable {
     self.role = role
     self.phase = phase
     self.interest = interest
+  }
+
+  init(streamOn carrier: SlotID) {
+    self.init(Descriptor(-1), .client, .connecting, [])
+    place = Place(carrier: carrier)
   }
 
   mutating func noteBegun(_ time: MonotonicTime) {

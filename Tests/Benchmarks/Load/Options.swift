@@ -16,6 +16,8 @@ struct Options {
   var host = "bench.example"
   var path = "/ws"
   var connections = 100
+  /// WebSockets on each connection, as HTTP/2 streams; nil: HTTP/1.1, where a connection is one.
+  var streams: Int?
   /// Payload bytes of a message.
   var size = 64
   /// Messages under way on each connection, 1...4.
@@ -25,12 +27,15 @@ struct Options {
   /// Processes whose CPU time and memory are the figure.
   var watched: [Int32] = []
 
+  /// WebSockets in all.
+  var clients: Int { connections * (streams ?? 1) }
+
   static let usage = """
     bascule-load echo --backend ADDRESS
     bascule-load message|open|idle --target ADDRESS --backend ADDRESS [--tls] [--host NAME]
-      [--path PATH] [--connections N] [--size BYTES] [--in-flight 1...4] [--warm-up SECONDS]
-      [--seconds SECONDS] [--watch PID,PID...]
-    ADDRESS is host:port with a literal host. Prints one line of JSON.
+      [--path PATH] [--connections N] [--http2 STREAMS_PER_CONNECTION] [--size BYTES]
+      [--in-flight 1...4] [--warm-up SECONDS] [--seconds SECONDS] [--watch PID,PID...]
+    ADDRESS is host:port with a literal host. HTTP/2 is not for `open`. Prints one line of JSON.
     """
 
   init?(arguments: [String]) {
@@ -44,6 +49,7 @@ struct Options {
       }
       guard let value = rest.popFirst(), take(flag, value) else { return nil }
     }
+    if streams != nil, mode == .open { return nil }
     guard backend != nil || mode != .echo, target != nil || mode == .echo else { return nil }
   }
 
@@ -54,6 +60,10 @@ struct Options {
     case "--host": host = value
     case "--path": path = value
     case "--connections": return Self.set(&connections, value, 1...9_000)
+    case "--http2":
+      var count = 0
+      guard Self.set(&count, value, 1...1_000) else { return false }
+      streams = count
     case "--size": return Self.set(&size, value, 0...(16 << 20))
     case "--in-flight": return Self.set(&inFlight, value, 1...4)
     case "--warm-up": return Self.set(&warmUpSeconds, value, 0...60)

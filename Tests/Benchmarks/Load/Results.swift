@@ -28,6 +28,7 @@ struct Results {
   func json(_ options: Options) -> String {
     var fields: [(String, String)] = [
       ("mode", quoted(options.mode.rawValue)), ("connections", "\(options.connections)"),
+      ("clients", "\(options.clients)"),
       ("completed", "\(completed)"), ("failures", "\(failures)"),
       ("first_failure", quoted(firstFailure)),
     ]
@@ -43,7 +44,7 @@ struct Results {
       }
     }
     if let memoryBefore, let memoryAfter {
-      let each = Double(memoryAfter - memoryBefore) / Double(options.connections)
+      let each = Double(memoryAfter - memoryBefore) / Double(options.clients)
       fields.append(("kib_each", number(each)))
     }
     return "{" + fields.map { "\"\($0.0)\": \($0.1)" }.joined(separator: ", ") + "}"

@@ -22,13 +22,9 @@ extension Driver {
   }
 
   private mutating func runMessages() {
-    guard openAll(options.connections) else { return }
+    guard openAll(options.clients) else { return }
     clients.driving = true
-    for index in 0..<links.indexLimit {
-      guard let id = links.id(at: index), links[id].role == .client else { continue }
-      drive(id)
-      flush(id)
-    }
+    driveAll()
     spend(options.warmUpSeconds)
     measure()
   }
@@ -44,16 +40,21 @@ extension Driver {
     closeClients()
     spend(1)
     results.memoryBefore = Usage.memoryKiB(of: options.watched)
-    guard openAll(options.connections) else { return }
+    guard openAll(options.clients) else { return }
     clients.driving = false
+    driveAll()
+    spend(options.warmUpSeconds)
+    results.memoryAfter = Usage.memoryKiB(of: options.watched)
+    measure()
+  }
+
+  private mutating func driveAll() {
     for index in 0..<links.indexLimit {
       guard let id = links.id(at: index), links[id].role == .client else { continue }
       drive(id)
       flush(id)
     }
-    spend(options.warmUpSeconds)
-    results.memoryAfter = Usage.memoryKiB(of: options.watched)
-    measure()
+    flushCarriers()
   }
 
   private mutating func openAll(_ wanted: Int) -> Bool {
@@ -75,6 +76,7 @@ extension Driver {
       guard let id = links.id(at: index), links[id].role == .client else { continue }
       drop(id)
     }
+    closeCarriers()
     clients.alive = 0
   }
 

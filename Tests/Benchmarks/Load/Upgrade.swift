@@ -2,6 +2,7 @@
 // they would parse in service; the key is fixed (RFC 6455 1.3), the answer is checked.
 
 import Bytes
+import Endpoint
 import TLS
 
 enum Upgrade {
@@ -9,17 +10,32 @@ enum Upgrade {
   private static let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
   private static let guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
+  private static let userAgent =
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    + "Chrome/140.0.0.0 Safari/537.36"
+  private static let cookie = "session=0123456789abcdef0123456789abcdef"
+
   static func request(host: String, path: String, tls: Bool) -> [UInt8] {
     let lines = [
       "GET \(path) HTTP/1.1", "Host: \(host)", "Connection: Upgrade", "Pragma: no-cache",
       "Cache-Control: no-cache",
-      "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
-        + "Chrome/140.0.0.0 Safari/537.36",
-      "Upgrade: websocket", "Origin: \(tls ? "https" : "http")://\(host)",
+      "User-Agent: \(userAgent)", "Upgrade: websocket",
+      "Origin: \(tls ? "https" : "http")://\(host)",
       "Sec-WebSocket-Version: 13", "Accept-Encoding: gzip, deflate, br", "Accept-Language: en",
-      "Cookie: session=0123456789abcdef0123456789abcdef", "Sec-WebSocket-Key: \(key)",
+      "Cookie: \(cookie)", "Sec-WebSocket-Key: \(key)",
     ]
     return Array((lines.joined(separator: "\r\n") + "\r\n\r\n").utf8)
+  }
+
+  /// The same over HTTP/2 (RFC 8441).
+  static func streamRequest(host: String, path: String, tls: Bool) -> RequestFields {
+    RequestFields(
+      connect: path, authority: host, isSecure: tls,
+      [
+        ("pragma", "no-cache"), ("cache-control", "no-cache"), ("user-agent", userAgent),
+        ("origin", "\(tls ? "https" : "http")://\(host)"),
+        ("accept-encoding", "gzip, deflate, br"), ("accept-language", "en"), ("cookie", cookie),
+      ])
   }
 
   /// Whether `head` is the 101 that our key asks for.

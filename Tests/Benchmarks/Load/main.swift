@@ -11,8 +11,8 @@ func stop(_ message: String, _ status: Int32) -> Never {
 }
 
 /// The proxy's certificate is made for the run: its name is of no interest here.
-func clientContext() throws(TLSSetupFailure) -> TLSContext {
-  try TLSContext.client(ClientTLS(verify: false))
+func clientContext(http2: Bool) throws(TLSSetupFailure) -> TLSContext {
+  try TLSContext.client(ClientTLS(verify: false, protocols: http2 ? ["h2"] : []))
 }
 
 guard let options = Options(arguments: Array(CommandLine.arguments.dropFirst())) else {
@@ -21,7 +21,8 @@ guard let options = Options(arguments: Array(CommandLine.arguments.dropFirst()))
 do {
   _ = try DescriptorLimit.raise()
   var driver = Driver(
-    options, kernel: try LinuxKernel(), tlsContext: options.tls ? try clientContext() : nil)
+    options, kernel: try LinuxKernel(),
+    tlsContext: options.tls ? try clientContext(http2: options.streams != nil) : nil)
   if let address = options.backend {
     driver.listen(try Listening.open(address, backlog: 4_096))
   }
