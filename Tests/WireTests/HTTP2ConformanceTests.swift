@@ -105,6 +105,9 @@ struct HTTP2ConformanceTests {
     Rule(
       "4.2: HEADERS longer than a frame may be", [raw(1, 16_385, stream: 1)], .goAway(.frameSize)),
     Rule(
+      "4.2: CONTINUATION longer than a frame may be",
+      [.headers(1, [], complete: false), raw(9, 16_385, stream: 1)], .goAway(.frameSize)),
+    Rule(
       "4.2: an unknown frame longer than a frame may be", [raw(0xbb, 16_385)], .goAway(.frameSize)),
     Rule("4.2: a frame of the greatest length", [raw(0xbb, 16_384)], .tolerated),
   ]

@@ -107,6 +107,40 @@ struct HTTP2HeadTests {
     #expect(it.seen.last == .closed(1, owner: nil, code: 0, byPeer: false))
   }
 
+  static let libraryRules: [Refusal] = [
+    Refusal(getFields + [("host", "example.com"), ("host", "example.com")], .duplicateHost),
+    Refusal(getFields + [("content-length", "x")], .malformedContentLength),
+    Refusal(
+      getFields + [("content-length", "1"), ("content-length", "1")], .duplicateContentLength),
+    Refusal(getFields + [("transfer-encoding", "chunked")], .malformedFieldName),
+    Refusal(getFields + [("connection", "x")], .malformedFieldName),
+    Refusal(getFields + [("X", "y")], .malformedFieldName),
+    Refusal(getFields + [("a:b", "c")], .malformedFieldName),
+    Refusal(getFields + [("", "c")], .malformedFieldName),
+    Refusal([(":path", "/")] + getFields, .malformedFieldName),
+    Refusal([("a", "b")] + getFields, .malformedFieldName),
+    Refusal(getFields + [(":status", "200")], .malformedFieldName),
+    Refusal(getFields + [("a", "b\r\nc: d")], .forbiddenByte),
+    Refusal(replacing(":path", "/a b"), .forbiddenByte),
+    Refusal(replacing(":path", "http://example.com/"), .malformedTarget),
+    Refusal(replacing(":path", ""), .malformedTarget),
+    Refusal(replacing(":path", "*"), .malformedTarget),
+    Refusal(replacing(":method", ""), .malformedMethod),
+    Refusal(getFields.filter { $0.0 != ":method" }, .malformedRequestLine),
+    Refusal(getFields.filter { $0.0 != ":path" }, .malformedTarget),
+    Refusal(getFields.filter { $0.0 != ":authority" }, .missingHost),
+  ]
+
+  @Test("what the library refuses would be refused here as well", arguments: libraryRules)
+  func secondCheck(_ refusal: Refusal) {
+    var fields = RequestFields(limits: HTTP2Limits())
+    for (name, value) in refusal.fields {
+      let (name, value) = (Array(name.utf8), Array(value.utf8))
+      fields.add(name.span, value.span)
+    }
+    #expect(throws: refusal.violation) { _ = try fields.finish(ends: true) }
+  }
+
   @Test("the limits are inclusive")
   func limits() {
     #expect(verdict(getFields + Array(repeating: ("a", "b"), count: 100)).heads[1] != nil)

@@ -133,7 +133,7 @@ struct HTTP2SessionTests {
     func run(_ sessions: Int) {
       for _ in 0..<sessions {
         let it = bridges(60)
-        it.session.write(1, Array(repeating: 0, count: 10_000).span)
+        it.session.write(1, Array(repeating: 0, count: 60_000).span)
         it.feed(.reset(3), .headers(201, getFields + [("X", "y")]), .data(5, [], ends: true))
       }
     }
@@ -170,6 +170,48 @@ struct HTTP2SessionTests {
     #expect(it.collect() == [])
     it.feed(.data(1, "later"))
     #expect(it.progress == .failed(.streamClosed))
+  }
+
+  @Test(
+    "frames on a stream that both sides have ended are STREAM_CLOSED",
+    arguments: [
+      Frame.data(1, "x"), .headers(1, getFields), .data(1, [], ends: true),
+    ])
+  func ended(_ frame: Frame) {
+    let it = bridges(1)
+    it.feed(.data(1, [], ends: true))
+    it.session.finish(1)
+    it.collect()
+    #expect(it.session.openStreams == 0)
+    it.feed(.windowUpdate(1, 1), .reset(1), .priority(1, dependsOn: 0))
+    #expect(it.progress == .open)
+    it.feed(frame)
+    #expect(it.progress == .failed(.streamClosed))
+    #expect(it.collect().last == .goAway(1, HTTP2ErrorCode.streamClosed.rawValue))
+  }
+
+  @Test("the history of streams: open, ended, passed over, and forgotten after 1,024")
+  func history() {
+    var history = StreamHistory()
+    #expect(history.state(of: 1) == .idle)
+    history.open(1)
+    history.open(3)
+    history.end(3)
+    history.open(9)
+    #expect(
+      [1, 3, 5, 7, 9, 11].map(history.state) == [.open, .ended, .skipped, .skipped, .open, .idle])
+    #expect([0, 2, 10].map(history.state) == [.unknown, .unknown, .unknown])
+    // 2049 and 2051 take the places of 1 and 3.
+    history.open(2047)
+    #expect([1, 3].map(history.state) == [.open, .ended])
+    history.open(2053)
+    #expect([1, 3, 5].map(history.state) == [.unknown, .unknown, .unknown])
+    #expect(
+      [9, 2047, 2049, 2051, 2053].map(history.state) == [.open, .open, .skipped, .skipped, .open])
+    history.open(0x7fff_ffff)
+    #expect([2053, 0x7fff_fffd, 0x7fff_ffff].map(history.state) == [.unknown, .skipped, .open])
+    history.end(0x7fff_fffd)
+    #expect(history.state(of: 0x7fff_fffd) == .skipped)
   }
 
   @Test("a call on a stream that is gone, or never was, does nothing")

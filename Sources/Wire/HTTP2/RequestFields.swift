@@ -57,6 +57,7 @@ struct RequestFields {
     if !name.isEmpty, name[0] == UInt8(ascii: ":") { return try takePseudo(name, value) }
     fieldCount += 1
     guard fieldCount <= limits.fieldsMax else { throw .tooManyFields }
+    guard !name.isEmpty else { throw .malformedFieldName }
     for index in 0..<name.count
     where !ASCII.isTokenByte(name[index]) || ASCII.isUpperCase(name[index]) {
       throw .malformedFieldName
@@ -64,22 +65,24 @@ struct RequestFields {
     try takeField(KnownField(name: name), name, value)
   }
 
+  /// Each at most once, in front of the fields (section 8.3).
   private mutating func takePseudo(
     _ name: Span<UInt8>, _ value: Span<UInt8>
   ) throws(HTTPViolation) {
+    guard fieldCount == 0 else { throw .malformedFieldName }
     for index in 0..<value.count where value[index] <= 0x20 || value[index] >= 0x7f {
       throw .forbiddenByte
     }
     let range = append(value)
-    if ASCII.equals(name, ":method") {
+    if ASCII.equals(name, ":method"), method == nil {
       method = range
-    } else if ASCII.equals(name, ":scheme") {
+    } else if ASCII.equals(name, ":scheme"), scheme == nil {
       scheme = range
-    } else if ASCII.equals(name, ":path") {
+    } else if ASCII.equals(name, ":path"), path == nil {
       path = range
-    } else if ASCII.equals(name, ":authority") {
+    } else if ASCII.equals(name, ":authority"), authority == nil {
       authority = range
-    } else if ASCII.equals(name, ":protocol") {
+    } else if ASCII.equals(name, ":protocol"), protocolName == nil {
       protocolName = range
     } else {
       throw .malformedFieldName
