@@ -37,7 +37,6 @@ def test_a_close_and_end_stream_at_once_still_get_the_backends_close():
         wire.read_until(CLOSE)
         wire.send_frame(TEXT, b"last words" * 1000)
         wire.send_close(1000)
-        wire.read_to_end()
 
     with bridged(last_words) as (running, _, peer):
         client = peer.open_websocket()
@@ -142,7 +141,7 @@ def test_what_a_backend_sent_before_it_died_arrives_in_front_of_the_reset():
 # The client resets
 
 def test_a_client_that_resets_at_a_frame_boundary_is_told_to_the_backend_as_1001():
-    with bridged(record) as (running, backend, peer):
+    with bridged(record, timeouts={"close": "500ms"}) as (running, backend, peer):
         client = peer.open_websocket()
         wire = backend.wait_wire()
         start = boundary(client, wire)
@@ -174,6 +173,22 @@ def test_a_reset_before_the_answer_ends_the_backends_connection():
         wire = backend.wait_wire()
         stream.reset()
         wait_until(lambda: getattr(wire, "ended", None), what="the backend's end")
+
+
+def test_a_request_that_is_reset_in_the_same_segment_never_reaches_the_backend():
+    with bridged(silent) as (running, backend, peer):
+        peer.wait_ready()
+        before = running.descriptors()
+        for _ in range(100):
+            number = peer.h2.get_next_available_stream_id()
+            peer.h2.send_headers(number, h2peer.websocket_fields())
+            peer.h2.send_data(number, client_frame(b"early"))
+            peer.h2.reset_stream(number, CANCEL)
+            peer.flush()
+        peer.ping()
+        assert not backend.wires and running.descriptors() == before
+        peer.extended_connect().reset()
+        wait_until(lambda: backend.wires or running.log_contains("client_vanished"))
 
 
 def test_a_reset_in_every_state_leaves_nothing_behind():
@@ -249,6 +264,9 @@ def test_a_reset_in_every_state_leaves_nothing_behind():
         first = peer.open_websocket()
         first.send_frame(TEXT, b"warm")
         first.read_frame()
+        # What the log's threads have opened belongs to the baseline.
+        running.wait_event(event="open")
+        wait_until(lambda: running.log_contains("listening"))
         before = running.descriptors()
         for _ in range(3):
             for state in states:

@@ -16,7 +16,7 @@ from harness import raw_echo, record, wait_until
 
 @pytest.mark.parametrize("way", ["close", "reset"])
 def test_a_connection_that_vanishes_is_1001_on_each_of_its_bridges(way):
-    with bridged(record) as (running, backend, peer):
+    with bridged(record, timeouts={"close": "500ms"}) as (running, backend, peer):
         for number in range(20):
             client = peer.open_websocket()
             boundary(client, backend.wait_wire(number))
