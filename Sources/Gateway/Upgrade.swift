@@ -16,6 +16,10 @@ extension Worker where K: ~Copyable {
     _ id: SlotID, _ route: Int, _ request: AnsweredRequest, _ client: ClientIdentity,
     _ asked: HandshakeOffer
   ) {
+    // A stream that ended with its request can be no WebSocket.
+    guard !connections[id].pauses.contains(.finished) else {
+      return respond(id, .malformedHandshake, to: request, detail: "ended")
+    }
     guard handshakesInFlight < max(1, shared.snapshot.limits.handshakes / shared.workerCount)
     else { return respond(id, .limitReached, to: request, detail: "handshakes") }
     let plan = shared.routes[route]

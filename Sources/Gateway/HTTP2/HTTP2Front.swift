@@ -118,8 +118,9 @@ extension Worker where K: ~Copyable {
     _ event: HTTP2Event, _ front: HTTP2Front, _ bytes: SharedBuffer, from base: Int
   ) {
     switch event {
-    case .request(let stream, let head, _):
+    case .request(let stream, let head, let ends):
       guard let id = openStream(front, stream) else { return }
+      if ends { streamEnded(id) }
       front.waiting.append(WaitingRequest(stream: id, head: head))
     case .refused(let stream, let violation):
       if let id = openStream(front, stream) {

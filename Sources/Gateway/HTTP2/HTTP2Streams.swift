@@ -59,13 +59,22 @@ extension Worker where K: ~Copyable {
   /// END_STREAM from the client.
   mutating func streamEnded(_ id: SlotID) {
     guard case .open = connections[id].ending else { return }
-    // A plain request is complete; its answer is still to be given.
-    guard let exchange = connections[id].exchange, exchanges.contains(exchange) else { return }
+    guard let exchange = connections[id].exchange, exchanges.contains(exchange) else {
+      // Of a plain request that is all; a handshake will be refused for it.
+      connections[id].pauses.insert(.finished)
+      return
+    }
     switch exchanges[exchange].phase {
     case .tunnel: tunnelEnded(exchange, id)
     // Half-closed behind its Close: it waits for the backend's.
     case .bridge where exchanges[exchange].bridge.from[Leg.client.index].closeReceived: break
-    case .connecting, .awaitingAnswer, .relayingResponse, .bridge: connectionLost(id, .endOfStream)
+    case .bridge: connectionLost(id, .endOfStream)
+    // It needs no more than the answer.
+    case .relayingResponse: break
+    // Nothing has been answered, so that the stream can only be reset.
+    case .connecting, .awaitingAnswer:
+      abortStream(id)
+      legLost(exchange, id, .endOfStream)
     }
   }
 
