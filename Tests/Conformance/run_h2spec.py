@@ -12,7 +12,6 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-import xml.etree.ElementTree
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "EndToEnd"))
@@ -33,11 +32,13 @@ def ask(suite, port, secure, *cases):
         command += ["--tls", "--insecure"] if secure else []
         done = subprocess.run(command, capture_output=True, text=True, timeout=900)
         failed, count, numbers = [], 0, {}
-        for case in xml.etree.ElementTree.parse(report.name).iter("testcase"):
-            section = case.get("package")
+        # The report is no well-formed XML: what a case received is in it as it came.
+        text = pathlib.Path(report.name).read_text(errors="replace")
+        for case in text.split('<testcase package="')[1:]:
+            section = case.split('"', 1)[0]
             numbers[section] = numbers.get(section, 0) + 1
             count += 1
-            if len(case) > 0:
+            if any(word in case for word in ("<failure>", "<error>", "<skipped>")):
                 failed.append(f"{section}/{numbers[section]}")
         return count, failed, done.stdout[done.stdout.find("Failures:"):]
 

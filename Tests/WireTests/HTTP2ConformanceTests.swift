@@ -221,6 +221,9 @@ struct HTTP2ConformanceTests {
       "6.9: a stream window raised by nothing", [getOpen, .windowUpdate(1, 0)],
       .goAway(.protocolError)),
     Rule(
+      "6.9: the window of a stream that is gone raised by nothing",
+      [getOpen, .reset(1), .windowUpdate(1, 0)], .goAway(.protocolError)),
+    Rule(
       "6.9.1: a connection window beyond 2^31-1", [.windowUpdate(0, 0x7fff_ffff)],
       .goAway(.flowControl)),
     Rule(
@@ -319,6 +322,10 @@ struct HTTP2ConformanceTests {
     Rule("8.3.1: an empty path", [replacing(":path", "")], malformed),
     Rule("8.3.1: a path that is no path", [replacing(":path", "chat")], malformed),
     Rule("8.5: a CONNECT with scheme and path", [replacing(":method", "CONNECT")], malformed),
+    Rule(
+      "8.5: trailers on a CONNECT",
+      [.headers(1, connectFields, ends: false), .headers(1, [("a", "b")])],
+      .reset(1, .protocolError)),
     Rule(
       "RFC 8441, 4: `:protocol` without CONNECT",
       [.headers(1, [(":protocol", "websocket")] + getFields)], malformed),

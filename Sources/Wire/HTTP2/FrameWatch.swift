@@ -49,6 +49,7 @@ struct FrameWatch: Sendable {
   /// The payload bytes still to be looked at, which are put into `head`.
   private var peeking: UInt8 = 0
   private var frame = HTTP2FrameHeader()
+  /// The preface ends with a SETTINGS frame (section 3.4), whose header has come.
   private var hasPreface = false
   private var history = StreamHistory()
 
@@ -84,7 +85,8 @@ struct FrameWatch: Sendable {
 
   /// The preface or a field block has begun and is not complete: it has to be in its time.
   var isAwaitingBytes: Bool {
-    !hasPreface || blockStream != 0 || (skipping > 0 && frame.type == FrameType.headers)
+    if !hasPreface || blockStream != 0 { return true }
+    return skipping > 0 && (frame.type == FrameType.headers || frame.type == FrameType.settings)
   }
 
   /// We have sent so many frames.
@@ -105,7 +107,6 @@ struct FrameWatch: Sendable {
         let count = min(skipping, bytes.count - index)
         skipping -= count
         index += count
-        if skipping == 0 { hasPreface = true }
         continue
       }
       if headCount == 0, peeking == 0 { frameStart = index }
@@ -151,11 +152,14 @@ struct FrameWatch: Sendable {
       history.end(frame.stream)
       return resets.take(now) ? nil : .resetFlood
     case FrameType.settings:
+      hasPreface = true
       guard frame.length <= limits.settingsEntries * 6 else { return .settingsTooLarge }
       return settings.take(now) ? nil : .settingsFlood
     case FrameType.goAway: return settings.take(now) ? nil : .settingsFlood
     case FrameType.ping: return pings.take(now) ? nil : .pingFlood
     case FrameType.windowUpdate:
+      // Another length is the library's matter.
+      peeking = frame.length == 4 ? 4 : 0
       if windowUpdateCredit > 0 {
         windowUpdateCredit -= 1
         return nil
@@ -231,10 +235,14 @@ struct FrameWatch: Sendable {
       // Padding that does not fit is the library's matter.
       return takeData(carrying: max(frame.length - 1 - Int(head[0]), 0), now)
     }
-    return number(at: 0) == frame.stream ? .protocolError : nil
+    let number = number(at: 0)
+    // A stream that is raised by nothing and gone already is one about which the library is silent
+    // (section 6.9). For PRIORITY it is the stream to depend on (section 5.3.1).
+    let isBroken = frame.type == FrameType.windowUpdate ? number == 0 : number == frame.stream
+    return isBroken ? .protocolError : nil
   }
 
-  /// A stream identifier in `head`: 31 bits behind a reserved one.
+  /// A stream identifier or an increment in `head`: 31 bits behind a reserved one.
   private func number(at start: Int) -> UInt32 {
     var value: UInt32 = 0
     for index in start..<(start + 4) { value = value << 8 | UInt32(head[index]) }

@@ -125,10 +125,14 @@ private func headersReceived(
     unsafe stream.pointee.flags.insert(ends ? [.announced, .peerEnded] : .announced)
     do throws(HTTPViolation) {
       let head = try unsafe context.pointee.fields.finish(ends: ends)
+      if head.equals(head.method, "CONNECT") { unsafe stream.pointee.flags.insert(.connected) }
       unsafe context.pointee.report(.request(stream: id, head, ends: ends))
     } catch {
       unsafe context.pointee.report(.refused(stream: id, error))
     }
+  } else if unsafe stream.pointee.flags.contains(.connected) {
+    // Nothing but DATA belongs on it (RFC 9113, section 8.5).
+    unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.protocolError.rawValue)
   } else if unsafe context.pointee.fields.violation != nil {
     // Trailers are counted like a head. The peer made us do this.
     unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.enhanceYourCalm.rawValue)

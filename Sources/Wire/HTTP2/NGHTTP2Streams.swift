@@ -25,6 +25,8 @@ struct HTTP2Stream: ~Copyable {
     static let resetsAfterEnd = Flags(rawValue: 256)
     /// The library waits to be told that there are bytes to send.
     static let idle = Flags(rawValue: 512)
+    /// A CONNECT: nothing but DATA follows its head.
+    static let connected = Flags(rawValue: 1024)
   }
 
   let id: Int32
