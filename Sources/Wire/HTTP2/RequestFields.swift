@@ -27,12 +27,6 @@ struct RequestFields {
   /// Forgets everything and gives its memory back.
   mutating func startOver() { self = RequestFields(limits: limits) }
 
-  /// Keeps nothing of what is to come: nobody will ask for it.
-  mutating func ignore() {
-    startOver()
-    violation = .headTooLarge
-  }
-
   /// Takes a decoded field, or only counts it once a limit has been passed.
   mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
     guard violation == nil else { return }
