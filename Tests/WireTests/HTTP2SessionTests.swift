@@ -221,6 +221,15 @@ struct HTTP2SessionTests {
     #expect(again.state(of: 2049) == .open)
   }
 
+  @Test("a stream whose peer has ended gets no more credit")
+  func creditAfterEnd() {
+    let it = bridges(1)
+    for _ in 0..<3 { it.feed(.data(1, Array(repeating: 1, count: 16_384))) }
+    it.feed(.data(1, [], ends: true))
+    it.session.returnCredit(1, 3 * 16_384)
+    #expect(it.collect() == [])
+  }
+
   @Test("END_STREAM stands on the last of several DATA frames")
   func lastFrame() {
     let it = bridges(1)

@@ -7,9 +7,9 @@ internal import Bytes
 /// The fields of the one field block that is being received.
 struct RequestFields {
   private let limits: HTTP2Limits
-  private var bytes: [UInt8] = []
-  private var fields: [Field] = []
-  private var cookie: [UInt8] = []
+  private(set) var bytes: [UInt8] = []
+  private(set) var fields: [Field] = []
+  private(set) var cookie: [UInt8] = []
   private var listBytes = 0
   private var fieldCount = 0
   private var contentLength: UInt64?
