@@ -141,6 +141,19 @@ struct HTTP2HeadTests {
     #expect(throws: refusal.violation) { _ = try fields.finish(ends: true) }
   }
 
+  @Test("at a limit everything that was decoded is given back, and nothing more is kept")
+  func dropped() {
+    var fields = RequestFields(limits: HTTP2Limits())
+    let (name, value) = (Array("cookie".utf8), Array(repeating: UInt8(ascii: "a"), count: 100))
+    for _ in 0..<100 { fields.add(name.span, value.span) }
+    #expect(fields.cookie.count > 10_000)
+    for _ in 0..<200 {
+      fields.add(name.span, value.span)
+      #expect(fields.violation == .tooManyFields)
+      #expect(fields.bytes.capacity + fields.fields.capacity + fields.cookie.capacity == 0)
+    }
+  }
+
   @Test("the limits are inclusive")
   func limits() {
     #expect(verdict(getFields + Array(repeating: ("a", "b"), count: 100)).heads[1] != nil)

@@ -184,7 +184,7 @@ struct HTTP2SessionTests {
     it.session.finish(1)
     it.collect()
     #expect(it.session.openStreams == 0)
-    it.feed(.windowUpdate(1, 1), .reset(1), .priority(1, dependsOn: 0))
+    it.feed(.windowUpdate(1, 1), .priority(1, dependsOn: 0))
     #expect(it.progress == .open)
     it.feed(frame)
     #expect(it.progress == .failed(.streamClosed))
@@ -209,10 +209,37 @@ struct HTTP2SessionTests {
     #expect([1, 3, 5].map(history.state) == [.unknown, .unknown, .unknown])
     #expect(
       [9, 2047, 2049, 2051, 2053].map(history.state) == [.open, .open, .skipped, .skipped, .open])
+    history.open(10_247)
+    #expect(history.state(of: 10_245) == .skipped)
     history.open(0x7fff_ffff)
     #expect([2053, 0x7fff_fffd, 0x7fff_ffff].map(history.state) == [.unknown, .skipped, .open])
     history.end(0x7fff_fffd)
     #expect(history.state(of: 0x7fff_fffd) == .skipped)
+    var again = StreamHistory()
+    again.open(1)
+    again.end(1)
+    again.open(2049)
+    #expect(again.state(of: 2049) == .open)
+  }
+
+  @Test("a stream whose peer has ended gets no more credit")
+  func creditAfterEnd() {
+    let it = bridges(1)
+    for _ in 0..<3 { it.feed(.data(1, Array(repeating: 1, count: 16_384))) }
+    it.feed(.data(1, [], ends: true))
+    it.session.returnCredit(1, 3 * 16_384)
+    #expect(it.collect() == [])
+  }
+
+  @Test("END_STREAM stands on the last of several DATA frames")
+  func lastFrame() {
+    let it = bridges(1)
+    it.session.write(1, Array(repeating: 1, count: 40_000).span)
+    it.session.finish(1)
+    it.session.write(1, [2].span)
+    let frames = it.collect()
+    #expect(frames.map(\.flags) == [0, 0, Frame.endStream])
+    #expect(frames.reduce(0) { $0 + $1.payload.count } == 40_000)
   }
 
   @Test("a call on a stream that is gone, or never was, does nothing")

@@ -133,8 +133,8 @@ struct FrameWatch: Sendable {
       length: Int(head[0]) << 16 | Int(head[1]) << 8 | Int(head[2]), type: head[3],
       flags: head[4], stream: number(at: 5))
     skipping = frame.length
+    // The library lets a CONTINUATION be longer.
     guard frame.length <= Self.frameBytesMax else { return .frameSize }
-    guard blockStream == 0 || frame.type == FrameType.continuation else { return .protocolError }
     return takeFrame(now)
   }
 
@@ -145,6 +145,7 @@ struct FrameWatch: Sendable {
     case FrameType.continuation: return takeContinuation()
     case FrameType.priority:
       guard frame.stream != 0 else { return .protocolError }
+      // So that there is something to look at.
       guard frame.length == 5 else { return .frameSize }
       peeking = 4
       return priorities.take(now) ? nil : .priorityFlood
@@ -208,7 +209,6 @@ struct FrameWatch: Sendable {
   }
 
   private mutating func takeContinuation() -> HTTP2Violation? {
-    guard blockStream != 0, frame.stream == blockStream else { return .protocolError }
     blockFrames += 1
     guard blockFrames <= limits.continuations else { return .continuationFlood }
     return takeBlock()

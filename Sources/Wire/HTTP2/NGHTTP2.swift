@@ -39,7 +39,6 @@ struct NGHTTP2: ~Copyable {
     defer { unsafe nghttp2_option_del(option) }
     // Safety, here and below: pointers of the library's own making, used as its manual says.
     unsafe nghttp2_option_set_no_auto_window_update(option, 1)
-    unsafe nghttp2_option_set_no_closed_streams(option, 1)
     // A backend's head may have 64 KiB; the library estimates the encoded size at more.
     unsafe nghttp2_option_set_max_send_header_block_length(option, 256 * 1024)
     // The library counts each piece in which the header of such a frame arrives; FrameWatch counts
@@ -53,7 +52,8 @@ struct NGHTTP2: ~Copyable {
   }
 
   /// The library is told of twice the streams, so that one too many can be refused alone instead of
-  /// ending the connection. `settingsFrame` is what the peer is told.
+  /// ending the connection; HTTP2Session corrects the frame. Without the priorities of RFC 7540 the
+  /// library keeps no stream that is closed, and PRIORITY makes none.
   private func submitSettings(_ limits: HTTP2Limits) {
     var entries = Self.entries(limits, streams: min(limits.streams, Int(Int32.max)) * 2)
     unsafe nghttp2_submit_settings(session, 0, &entries, entries.count)

@@ -57,7 +57,6 @@ func beginHeaders(
   unsafe context.pointee.fieldsStream = id
   guard unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else { return 0 }
   guard unsafe context.pointee.count < context.pointee.streamsMax else {
-    unsafe context.pointee.fields.ignore()
     unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.refusedStream.rawValue)
     return 0
   }
@@ -160,9 +159,10 @@ func dataReceived(
 func streamClosed(
   _ session: OpaquePointer?, _ id: Int32, _ code: UInt32, _ data: UnsafeMutableRawPointer?
 ) -> CInt {
-  guard let context = unsafe contextOf(data), let stream = unsafe streamOf(session, id) else {
-    return 0
-  }
+  guard let context = unsafe contextOf(data) else { return 0 }
+  // What was decoded of a refused or malformed request, which nobody has asked for.
+  if unsafe context.pointee.fieldsStream == id { unsafe context.pointee.fields.startOver() }
+  guard let stream = unsafe streamOf(session, id) else { return 0 }
   unsafe nghttp2_session_set_stream_user_data(session, id, nil)
   let flags = unsafe stream.pointee.flags
   if flags.contains(.announced) {
@@ -172,8 +172,6 @@ func streamClosed(
   } else {
     unsafe context.pointee.report(.malformed(stream: id))
   }
-  // Of a malformed message it still holds what came before the mistake.
-  if unsafe context.pointee.fieldsStream == id { unsafe context.pointee.fields.startOver() }
   unsafe context.pointee.close(stream)
   return 0
 }

@@ -7,9 +7,9 @@ internal import Bytes
 /// The fields of the one field block that is being received.
 struct RequestFields {
   private let limits: HTTP2Limits
-  private var bytes: [UInt8] = []
-  private var fields: [Field] = []
-  private var cookie: [UInt8] = []
+  private(set) var bytes: [UInt8] = []
+  private(set) var fields: [Field] = []
+  private(set) var cookie: [UInt8] = []
   private var listBytes = 0
   private var fieldCount = 0
   private var contentLength: UInt64?
@@ -26,12 +26,6 @@ struct RequestFields {
 
   /// Forgets everything and gives its memory back.
   mutating func startOver() { self = RequestFields(limits: limits) }
-
-  /// Keeps nothing of what is to come: nobody will ask for it.
-  mutating func ignore() {
-    startOver()
-    violation = .headTooLarge
-  }
 
   /// Takes a decoded field, or only counts it once a limit has been passed.
   mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
