@@ -123,3 +123,11 @@ struct YAMLEvents: ~Copyable {
     unsafe text.map { unsafe String(cString: $0) }
   }
 }
+
+/// libyaml as loaded, which need not be the one this was built with.
+public enum YAMLVersion {
+  public static var runtime: String {
+    // Safety: a static text of the library's.
+    unsafe yaml_get_version_string().map { unsafe String(cString: $0) } ?? ""
+  }
+}

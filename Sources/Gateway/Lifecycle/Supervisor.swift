@@ -7,6 +7,7 @@ import Kernel
 import Synchronization
 import TLS
 import Telemetry
+import Wire
 
 /// One worker as the supervisor sees it.
 private struct WorkerHandle {
@@ -189,9 +190,20 @@ struct Supervisor: ~Copyable {
         line.field("tls", word: context == nil ? "off" : "on")
       }
     }
+    announceMissingDefences(now, wall)
     for warning in prepared.warnings {
       log.write(.note, now: now, wall: wall) { $0.field("note", warning) }
     }
+  }
+
+  /// The library's own limits against floods come behind ours; an old one is worth knowing of.
+  private mutating func announceMissingDefences(_ now: MonotonicTime, _ wall: Int64) {
+    let missing = HTTP2Session.missingOptions.map(\.description).joined(separator: ", ")
+    let speaksHTTP2 = prepared.snapshot.listeners.contains { $0.protocols.contains(.h2) }
+    guard speaksHTTP2, !missing.isEmpty else { return }
+    let note =
+      "nghttp2 \(HTTP2Session.libraryVersion) lacks \(missing); the gateway's own limits hold"
+    log.write(.note, now: now, wall: wall) { $0.field("note", note) }
   }
 
   // MARK: End
