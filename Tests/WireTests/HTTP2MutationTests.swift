@@ -19,7 +19,7 @@ struct HTTP2MutationTests {
     .continuation(5, block([("content-length", "4")]), complete: true),
     .data(5, "four", ends: true),
     .priority(7, dependsOn: 3), .windowUpdate(1, 5), .reset(1), .headers(7, getFields, ends: false),
-    .headers(7, [("trailer", "x")]), .goAway(0, 0), Frame(type: 0x21, payload: [1, 2]),
+    .headers(7, [("trailer", "x")]), Frame(type: 0x21, payload: [1, 2]),
   ]
 
   private struct Outcome: Equatable {
@@ -33,6 +33,8 @@ struct HTTP2MutationTests {
     var streams: [Int32: [Seen]] = [:]
     for event in seen {
       if case .closed(let stream, _, _, _) = event {
+        // Of DATA that is too much, what came earlier has been handed on.
+        streams[stream]?.removeAll { if case .data = $0 { true } else { false } }
         // Where a reset of theirs crosses one of ours, either may come first.
         streams[stream, default: []].append(.closed(stream, owner: nil, code: 0, byPeer: false))
       } else if case .data(let stream, let bytes) = event,

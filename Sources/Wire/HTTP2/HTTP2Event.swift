@@ -24,7 +24,7 @@ public enum HTTP2Event: Sendable {
   case sent(stream: Int32, owner: UInt64?, count: Int)
   /// The answer to a PING of ours.
   case pong(UInt64)
-  /// The peer opens no more streams.
+  /// The peer is leaving. Once no stream is open, nothing more is read: the connection can close.
   case goAwayReceived(code: UInt32)
 }
 

@@ -11,7 +11,7 @@ public final class HTTP2Session {
   private var madeResets: HTTP2Budget
   /// Control frames that wait for `send`. They leave the library as soon as they arise, so that a
   /// connection error is known at once.
-  private let control = SharedBuffer(capacity: 256)
+  private var control = SharedBuffer(capacity: HTTP2Session.controlBytes)
   private var controlFrames = 0
   /// Why the connection is over, once it is. What is queued should still be sent.
   public private(set) var failure: HTTP2Violation?
@@ -160,11 +160,23 @@ public final class HTTP2Session {
 
   /// Appends queued frames to `output` until nothing is left or it holds about `limit` bytes.
   public func send(into output: SharedBuffer, limit: Int, events: inout [HTTP2Event]) {
-    control.withSpan { output.append($0) }
-    control.reset()
-    controlFrames = 0
+    takeControl(into: output)
     guard failure == nil else { return }
     drain(into: output, limit: limit, &events)
     if failure != nil { send(into: output, limit: limit, events: &events) }
+  }
+
+  /// Enough for what an ordinary connection has to say between two sends.
+  private static var controlBytes: Int { 256 }
+
+  private func takeControl(into output: SharedBuffer) {
+    let control = control
+    control.withSpan { output.append($0) }
+    control.reset()
+    controlFrames = 0
+    // A long head has passed through: it must not cost memory for as long as the connection lives.
+    if control.capacity > 16 * Self.controlBytes {
+      self.control = SharedBuffer(capacity: Self.controlBytes)
+    }
   }
 }
