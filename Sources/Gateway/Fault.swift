@@ -10,7 +10,6 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
   case malformedRequest, malformedHandshake, methodNotAllowed, httpVersion, notImplemented
   case headTooSlow, lineTooLong, headTooLarge
   case webSocketVersion, upgradeRequired, misdirected, noRoute, originRefused
-  case clientTLSFailed, clientTLSTooSlow
   // Ourselves, before the answer
   case limitReached, refusingWork
   // The backend, before the answer
@@ -84,10 +83,6 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
       Row(404, nil, nil, .client, "no_route", .routesMissed)
     case .originRefused:
       Row(403, nil, nil, .client, "origin_refused", .originRefusals)
-    case .clientTLSFailed:
-      Row(nil, nil, nil, .client, closes: true, "client_tls_failed", .tlsFailures)
-    case .clientTLSTooSlow:
-      Row(nil, nil, nil, .gateway, closes: true, "client_tls_too_slow", .tlsHandshakeTimeouts)
 
     case .limitReached:
       Row(503, nil, nil, .gateway, "limit_reached", .limitRefusals)

@@ -162,7 +162,7 @@ struct LocalResponse {
       "The backend did not answer in time."
     case .backendAnswerBroken, .backendVanished: "The backend's answer is not valid."
     case .gatewayFault: "Something went wrong in the gateway."
-    case .clientTLSFailed, .clientTLSTooSlow, .clientProtocolError, .clientMessageTooBig,
+    case .clientProtocolError, .clientMessageTooBig,
       .clientBadUTF8, .clientPingRate, .backendProtocolError, .backendMessageTooBig,
       .backendBadUTF8, .clientVanished, .clientTimedOut, .clientWriteStalled,
       .clientCloseTimedOut, .backendCloseTimedOut, .tunnelIdle:
