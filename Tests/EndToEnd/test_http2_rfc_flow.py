@@ -118,15 +118,16 @@ def test_padding_counts_in_the_windows_and_comes_back(c):
     assert c.error is None and 1 not in c.resets, c.describe()
 
 
-def test_the_connections_window_comes_back_for_streams_that_are_gone(c):
+def test_the_connections_window_comes_back_for_streams_that_are_gone(front):
     """DATA that nobody takes (refused requests, streams we have reset) must not use it up."""
-    c.start()
-    first = 65_535 + c.windows.get(0, 0)
-    for number in range(40):
-        stream = 1 + 2 * number
-        c.send(request(stream, ends=False, method="POST"),
-               *[data(stream, bytes(16_000))] * 3, data(stream, b"", True))
-        c.settle()
-        assert c.error is None, c.describe()
-    returned = 65_535 + c.windows.get(0, 0) - first
-    assert returned >= 40 * 48_000 - first
+    with front.connect() as c:
+        c.start()
+        first = 65_535 + c.windows.get(0, 0)
+        for number in range(40):
+            stream = 1 + 2 * number
+            c.send(request(stream, ends=False, method="POST"),
+                   *[data(stream, bytes(16_000))] * 3, data(stream, b"", True))
+            c.settle()
+            assert c.error is None, c.describe()
+        returned = 65_535 + c.windows.get(0, 0) - first
+        assert returned >= 40 * 48_000 - first

@@ -234,6 +234,12 @@ struct HTTP2ConformanceTests {
       [getOpen, .windowUpdate(1, 0x7000_0000), .settings([(4, 0x7fff_ffff)])],
       .reset(1, .flowControlError)),
     Rule(
+      "6.10: DATA inside the field block that ends its stream",
+      [.headers(1, getFields, complete: false), .data(1, "x")], .goAway(.protocolError)),
+    Rule(
+      "6.10: HEADERS inside the field block that ends their stream",
+      [.headers(1, getFields, complete: false), .headers(1, [])], .goAway(.protocolError)),
+    Rule(
       "6.10: CONTINUATION without HEADERS", [.continuation(1, block(getFields), complete: true)],
       .goAway(.protocolError)),
     Rule(

@@ -135,6 +135,8 @@ struct FrameWatch: Sendable {
     skipping = frame.length
     // The library lets a CONTINUATION be longer.
     guard frame.length <= Self.frameBytesMax else { return .frameSize }
+    // Before the stream's state is asked: inside a block that would find its END_STREAM (section 4.3).
+    guard blockStream == 0 || frame.type == FrameType.continuation else { return .protocolError }
     return takeFrame(now)
   }
 
