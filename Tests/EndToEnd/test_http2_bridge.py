@@ -263,10 +263,11 @@ def test_99_streams_that_never_read_do_not_slow_the_last_one(front):
     data = os.urandom(40_000)
     with RawBackend(by_path(flood=flood, echo=raw_echo)) as backend, \
             gateway([backend.port], listener=listener) as running, \
-            h2peer.connect(running.address, timeout=20, **how) as peer:
-        last = peer.open_websocket(path="/echo")
+            h2peer.connect(running.address, timeout=20, **how) as peer, \
+            h2peer.connect(running.address, timeout=20, **how) as alone:
+        last, control = (each.open_websocket(path="/echo") for each in (peer, alone))
         speed(last, data, 20)
-        quiet = speed(last, data, 100)
+        speed(control, data, 20)
         base = running.memory_kib()
         stalled = [peer.open_websocket(path="/flood") for _ in range(99)]
         flooding = [wire for wire in backend.wires if b"/flood" in wire.head]
@@ -277,8 +278,9 @@ def test_99_streams_that_never_read_do_not_slow_the_last_one(front):
             return all(getattr(wire, "paused", False) for wire in flooding)
         wait_until(all_paused, 20, "every flood to be paused")
         assert running.memory_kib() - base < 99 * 400
-        busy = max(speed(last, data, 100), speed(last, data, 100))
-        assert busy > quiet / 2, (busy, quiet)
+        # Measured in turns with a stream that has its connection for itself: the machine may be busy.
+        pairs = [(speed(last, data, 50), speed(control, data, 50)) for _ in range(4)]
+        assert max(busy / quiet for busy, quiet in pairs) > 0.5, pairs
         assert all(len(s.stream.buffer) <= 65_535 for s in stalled)
         # A stalled stream is whole when it is read at last.
         assert stalled[50].read_frame().payload == b"x" * 65_526
