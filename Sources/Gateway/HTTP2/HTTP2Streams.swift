@@ -42,7 +42,12 @@ extension Worker where K: ~Copyable {
   }
 
   private func isTakenOn(_ id: SlotID) -> Bool {
-    guard case .open = connections[id].ending else { return true }
+    switch connections[id].ending {
+    case .open: break
+    case .lingerWhenSent, .lingering: return true
+    // The rest of a request that has been answered is not asked for.
+    case .closeWhenSent: return false
+    }
     guard let exchange = connections[id].exchange, exchanges.contains(exchange) else {
       return false
     }
@@ -134,28 +139,31 @@ extension Worker where K: ~Copyable {
 
   // MARK: Closing
 
-  /// END_STREAM behind what is queued; the client's END_STREAM is waited for. An answer to a request
-  /// that is not read to its end is followed by RST_STREAM(NO_ERROR) (RFC 9113 section 8.1); behind a
-  /// WebSocket's close handshake (`hurried`) the client has its time to end the stream itself.
+  /// END_STREAM behind what is queued; the client's END_STREAM is waited for. Behind a WebSocket's close
+  /// handshake (`hurried`) it has the time of that. An answer to a request that is not read to its end
+  /// is followed by RST_STREAM(NO_ERROR) (RFC 9113 section 8.1), but not at once: some clients lose the
+  /// answer when the two come together.
   mutating func finishStream(_ id: SlotID, hurried: Bool) {
     guard case .stream(let link) = connections[id].role else { return }
-    if hurried {
-      link.front.session.finish(link.number)
-    } else {
-      link.front.session.finishThenReset(link.number)
-    }
+    link.front.session.finish(link.number)
     markForSending(link.front)
     connections[id].pauses = []
     connections[id].input.removeAll()
-    connections[id].ending = .lingerWhenSent
+    connections[id].ending = hurried ? .lingerWhenSent : .closeWhenSent
     clearTimeout(id)
     if hurried || !connections[id].hasUnsent { lingerOnStream(id) } else { watchForStall(id) }
     settleCredit(id)
   }
 
+  private static var timeForAnswer: TimeSpan { .seconds(1) }
+
   private mutating func lingerOnStream(_ id: SlotID) {
     guard connections[id].timeout != .lingering else { return }
-    setTimeout(id, .lingering, after: closeTimeout(id))
+    if case .closeWhenSent = connections[id].ending {
+      setTimeout(id, .lingering, after: Self.timeForAnswer)
+    } else {
+      setTimeout(id, .lingering, after: closeTimeout(id))
+    }
   }
 
   /// Our direction ends, the client's goes on.
