@@ -111,7 +111,9 @@ class Session:
         elif isinstance(event, h2events.StreamEnded):
             stream.ended = True
         elif isinstance(event, h2events.StreamReset):
-            stream.reset = True
+            # Behind a whole response NO_ERROR says only that the rest of ours is not wanted.
+            stream.finished = True
+            stream.reset = not (stream.ended and event.error_code == 0)
             self.window_opened.set()
         else:
             return
@@ -128,7 +130,7 @@ class Session:
         """As the windows allow; False when the stream is gone."""
         position = 0
         while position < len(data):
-            if stream.reset or not self.is_open:
+            if stream.finished or stream.reset or not self.is_open:
                 return False
             room = min(self.h2.local_flow_control_window(number), self.h2.max_outbound_frame_size)
             if room <= 0:
