@@ -57,6 +57,8 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
 
   /// Accepted connections that are open, in all and per address when that is limited.
   var clients = 0
+  /// Streams with a slot: no more than there may be clients, whose slots they must not take.
+  var streams = 0
   var clientsByAddress: [IPAddress: Int] = [:]
   var handshakesInFlight = 0
   var isAccepting = true

@@ -154,7 +154,7 @@ extension Worker where K: ~Copyable {
     guard front.session.isOpen(number) else { return nil }
     let carrier = front.carrier
     var opened: SlotID?
-    if drainDeadline == nil {
+    if drainDeadline == nil, streams < shared.connectionsPerWorker {
       var connection = Connection(
         descriptor: .none, peer: connections[carrier].peer,
         listener: connections[carrier].listener,
@@ -170,6 +170,7 @@ extension Worker where K: ~Copyable {
     }
     front.session.setOwner(number, id.packed)
     front.streams.append(id)
+    streams += 1
     metrics.add(.http2Streams)
     metrics.add(.requests)
     return id

@@ -108,6 +108,8 @@ extension Worker where K: ~Copyable {
   /// No new streams are wanted. The answer to a PING tells that everything the client sent before it
   /// knew has arrived.
   mutating func beginGoingAway(_ id: SlotID, _ front: HTTP2Front) {
+    // It was idle, and a stream came in its last moment.
+    if front.goingAway == .final, drainDeadline != nil { return endBridges(front) }
     guard front.goingAway == .no else { return }
     front.goingAway = .announced
     front.session.goAway(isFinal: false)
@@ -126,7 +128,10 @@ extension Worker where K: ~Copyable {
     if connections[id].timeout == .http2Drain { clearTimeout(id) }
     front.session.goAway(isFinal: true)
     markForSending(front)
-    guard drainDeadline != nil else { return }
+    if drainDeadline != nil { endBridges(front) }
+  }
+
+  private mutating func endBridges(_ front: HTTP2Front) {
     for stream in front.streams {
       guard connections.contains(stream), let exchange = connections[stream].exchange,
         exchanges.contains(exchange)

@@ -198,7 +198,8 @@ extension Worker where K: ~Copyable {
     guard case .stream(let link) = connections[id].role else { return }
     let front = link.front
     front.queued = max(0, front.queued - connections[id].queued)
-    _ = connections.remove(id)
+    guard connections.remove(id) != nil else { return }
+    streams -= 1
     if let index = front.streams.firstIndex(of: id) {
       front.streams.swapAt(index, front.streams.count - 1)
       front.streams.removeLast()
