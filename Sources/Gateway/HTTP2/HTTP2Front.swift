@@ -127,11 +127,12 @@ extension Worker where K: ~Copyable {
         refuseUnread(id, .of(violation), detail: violation.word)
       }
     case .malformed: metrics.add(.requestsMalformed)
-    case .data(let stream, let range):
-      guard let id = slot(front, stream) else { return }
+    case .data(let stream, let owner, let range):
+      guard let id = slot(front, stream, owner) else { return }
       bytes.select(base + range.lowerBound..<base + range.upperBound)
       streamReceived(id, bytes)
-    case .ended(let stream): if let id = slot(front, stream) { streamEnded(id) }
+    case .ended(let stream, let owner):
+      if let id = slot(front, stream, owner) { streamEnded(id) }
     case .closed(_, let owner, _, _): if let owner { streamClosed(SlotID(packed: owner)) }
     case .sent(_, let owner, let count):
       if let owner { streamSent(SlotID(packed: owner), front, count) }
@@ -140,8 +141,9 @@ extension Worker where K: ~Copyable {
     }
   }
 
-  private func slot(_ front: HTTP2Front, _ stream: Int32) -> SlotID? {
-    guard let owner = front.session.owner(of: stream) else { return nil }
+  /// `owner`: nil for a stream that came in the same call.
+  private func slot(_ front: HTTP2Front, _ stream: Int32, _ owner: UInt64?) -> SlotID? {
+    guard let owner = owner ?? front.session.owner(of: stream) else { return nil }
     let id = SlotID(packed: owner)
     return connections.contains(id) ? id : nil
   }
