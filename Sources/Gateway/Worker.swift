@@ -58,6 +58,8 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   /// Accepted connections that are open, in all and per address when that is limited.
   var clients = 0
   var clientsByAddress: [IPAddress: Int] = [:]
+  /// Of HTTP/2 connections. As many as connections, so that the table has room for those.
+  var streams = 0
   var handshakesInFlight = 0
   var isAccepting = true
   /// Out of descriptors: a timer decides when accepting goes on.

@@ -21,6 +21,8 @@ final class HTTP2Front {
   var waiting: [WaitingRequest] = []
   /// Bytes of all streams that the session holds.
   var queued = 0
+  /// Some of its streams wait for their client's end, and for nothing else.
+  var hasEnding = false
   var isMarked = false
   var isCrowded = false
   var goingAway = GoingAway.no
@@ -156,7 +158,7 @@ extension Worker where K: ~Copyable {
     guard front.session.isOpen(number) else { return nil }
     let carrier = front.carrier
     var opened: SlotID?
-    if drainDeadline == nil {
+    if drainDeadline == nil, streams < shared.connectionsPerWorker {
       var connection = Connection(
         descriptor: .none, peer: connections[carrier].peer,
         listener: connections[carrier].listener,
@@ -170,6 +172,7 @@ extension Worker where K: ~Copyable {
       front.session.reset(number, .refusedStream)
       return nil
     }
+    streams += 1
     front.session.setOwner(number, id.packed)
     front.streams.append(id)
     metrics.add(.http2Streams)
@@ -229,20 +232,26 @@ extension Worker where K: ~Copyable {
   private static var bytesPerSend: Int { 64 * 1024 }
 
   /// As long as the socket takes it all; what is left waits in the session, stream by stream.
-  mutating func sendQueued(_ id: SlotID, _ front: HTTP2Front) {
-    let frames = self.frames
-    while connections.contains(id), connections[id].output.isEmpty, connections[id].failure == nil {
-      var events: [HTTP2Event] = []
-      swap(&events, &http2Events)
-      frames.reset()
-      front.session.send(into: frames, limit: Self.bytesPerSend, events: &events)
-      frames.withSpan { send(id, $0) }
-      for event in events { handle(event, front, frames, from: 0) }
-      let isEmpty = frames.isEmpty
-      events.removeAll(keepingCapacity: true)
-      swap(&events, &http2Events)
-      if isEmpty { break }
-    }
+  private mutating func sendQueued(_ id: SlotID, _ front: HTTP2Front) {
+    guard case .open = connections[id].ending else { return }
+    while connections[id].output.isEmpty, connections[id].failure == nil, sendSome(id, front) {}
+    if let violation = front.session.failure { return failHTTP2(id, front, violation) }
+    watchStreams(front)
     finishIfGone(id, front)
+  }
+
+  /// Sends about 64 KiB of the session's frames; false when it has none.
+  mutating func sendSome(_ id: SlotID, _ front: HTTP2Front) -> Bool {
+    let frames = self.frames
+    var events: [HTTP2Event] = []
+    swap(&events, &http2Events)
+    frames.reset()
+    front.session.send(into: frames, limit: Self.bytesPerSend, events: &events)
+    frames.withSpan { send(id, $0) }
+    for event in events { handle(event, front, frames, from: 0) }
+    let hasSent = !frames.isEmpty
+    events.removeAll(keepingCapacity: true)
+    swap(&events, &http2Events)
+    return hasSent
   }
 }
