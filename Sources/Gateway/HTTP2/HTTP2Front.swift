@@ -175,7 +175,6 @@ extension Worker where K: ~Copyable {
     streams += 1
     front.session.setOwner(number, id.packed)
     front.streams.append(id)
-    streams += 1
     metrics.add(.http2Streams)
     metrics.add(.requests)
     return id
