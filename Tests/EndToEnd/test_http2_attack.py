@@ -6,7 +6,8 @@ import signal
 import frames
 import h2raw
 from h2ends import PLAIN
-from h2raw import INITIAL_WINDOW_SIZE, REFUSED_STREAM, request, websocket
+from h2raw import (INITIAL_WINDOW_SIZE, MOST, REFUSED_STREAM, block, headers, request, request_fields,
+                   websocket, window_update)
 from harness import RawBackend, gateway, raw_echo
 
 BOTH = {"protocols": ["h2", "http/1.1"]}
@@ -49,3 +50,27 @@ def test_streams_take_no_places_of_clients():
         with h2raw.connect(running.address).start() as c:
             c.send(websocket(1))
             c.wait(lambda: c.status(1) == 200, "a place that is free again")
+
+
+def test_requests_by_the_ten_thousand_leave_no_timers_behind():
+    """Each stream has a deadline of a minute; it must not outlive its stream by as much."""
+    fields = block(*request_fields())
+
+    def ask(c, stream, batches):
+        for _ in range(batches):
+            last = stream + 2 * 89
+            c.send(*[headers(s, fields) for s in range(stream, last + 2, 2)])
+            c.wait(lambda: last in c.ended, "the answers")
+            stream = last + 2
+            for kept in (c.heads, c.bodies, c.ended, c.kinds):
+                kept.clear()
+        return stream
+
+    with RawBackend(raw_echo) as backend, \
+            gateway([backend.port], listener=BOTH, log={"access": "off"}) as running, \
+            h2raw.connect(running.address, seconds=10).start() as c:
+        c.send(window_update(0, MOST - 65_535))
+        stream = ask(c, 1, 50)
+        before = running.memory_kib()
+        ask(c, stream, 800)
+        assert running.memory_kib() - before < 1_000
