@@ -60,8 +60,6 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   /// Streams with a slot: no more than there may be clients, whose slots they must not take.
   var streams = 0
   var clientsByAddress: [IPAddress: Int] = [:]
-  /// Of HTTP/2 connections. As many as connections, so that the table has room for those.
-  var streams = 0
   var handshakesInFlight = 0
   var isAccepting = true
   /// Out of descriptors: a timer decides when accepting goes on.
