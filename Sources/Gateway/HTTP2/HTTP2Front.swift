@@ -172,6 +172,7 @@ extension Worker where K: ~Copyable {
       front.session.reset(number, .refusedStream)
       return nil
     }
+    streams += 1
     front.session.setOwner(number, id.packed)
     front.streams.append(id)
     metrics.add(.http2Streams)
