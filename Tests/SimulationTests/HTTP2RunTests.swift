@@ -2,7 +2,7 @@
 // such that are reset, ended too early, refused, stalled or flooded. Whatever those do, the others get
 // every message, and at the end nothing of anybody is left.
 //
-// BASCULE_SEEDS=n runs n seeds instead of 400; BASCULE_SEED=n runs that one.
+// BASCULE_SEEDS=n runs n seeds instead of 240; BASCULE_SEED=n runs that one.
 
 import Bytes
 import Foundation
@@ -217,7 +217,7 @@ struct HTTP2RunTests {
       if part == 0 { check(onlySeed) }
       return
     }
-    let seeds = (seedCount ?? 400) / partCount
+    let seeds = (seedCount ?? 240) / partCount
     for seed in part * seeds..<(part + 1) * seeds { if !check(seed) { return } }
   }
 
