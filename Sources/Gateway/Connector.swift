@@ -19,6 +19,9 @@ extension Worker where K: ~Copyable {
       let endpoint = pickEndpoint(exchanges[exchange].route)
       attempt.endpointsTried += 1
       attempt.facts.endpoint = upstream.addresses[endpoint].description
+      if !upstream.hosts.isEmpty {
+        UpstreamRequest.setHost(upstream.hosts[endpoint], in: &attempt.request)
+      }
       metrics.add(.connectAttempts)
       switch kernel.connect(upstream.addresses[endpoint]) {
       case .connected(let descriptor), .inProgress(let descriptor):

@@ -84,13 +84,15 @@ struct OutgoingHead<Sink: FieldSink> {
 extension OutgoingHead where Sink == HeadWriter {
   init(_ edits: HeaderEdits) { self.init(edits, HeadWriter()) }
 
-  mutating func requestLine(_ method: StaticString, _ head: RequestHead) -> Bool {
-    let bytes = head.bytes
+  /// `path` and the query of `head`.
+  mutating func requestLine(
+    _ method: StaticString, path: [UInt8], _ head: RequestHead
+  ) -> Bool {
     guard let query = head.query else {
-      return sink.requestLine(method, path: bytes.span.extracting(head.path), query: nil)
+      return sink.requestLine(method, path: path.span, query: nil)
     }
-    return sink.requestLine(
-      method, path: bytes.span.extracting(head.path), query: bytes.span.extracting(query))
+    let bytes = head.bytes
+    return sink.requestLine(method, path: path.span, query: bytes.span.extracting(query))
   }
 
   /// The status of `answer`; a reason that cannot be written is left empty.
