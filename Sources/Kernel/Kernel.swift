@@ -86,6 +86,8 @@ public protocol Kernel: ~Copyable {
   /// Bytes that were sent and that the peer's system has not acknowledged (SIOCOUTQ); 0 for unix
   /// sockets' readers that took all. For rare decisions, not for the data path.
   mutating func unacknowledged(_ descriptor: Descriptor) -> Int
+  /// What a socket is bound to here; nil when the system will not say.
+  mutating func localAddress(of descriptor: Descriptor) -> SocketAddress?
   /// Sends a FIN; what was sent before still arrives.
   mutating func shutdownWrite(_ descriptor: Descriptor)
   mutating func close(_ descriptor: Descriptor)
