@@ -66,6 +66,22 @@ struct ProxyHeaderTests {
     #expect(rig.worker.clientsByAddress.isEmpty)
   }
 
+  @Test("the proxy's own connections count for it, those that wait for a header for nobody")
+  func counts() {
+    let rig = rig { $0.limits.perAddress = 2 }
+    let own = (0..<2).map { _ in rig.connect(sending: "PROXY UNKNOWN\r\n" + Self.plain) }
+    let waiting = (0..<4).map { _ in rig.connect(sending: "PROXY") }
+    rig.settle()
+    #expect(own.allSatisfy { $0.status == 426 })
+    for client in waiting { client.peer.finish() }
+    rig.settle()
+    let third = rig.connect(sending: "PROXY UNKNOWN\r\n" + Self.plain)
+    rig.settle()
+    #expect(third.isGone && third.status == nil)
+    #expect(rig.count(.limitRefusals) == 1)
+    finish(rig, own)
+  }
+
   @Test("a header that takes longer than a head may is cut without a word")
   func slow() {
     let rig = rig()
