@@ -55,6 +55,7 @@ extension Worker where K: ~Copyable {
   private mutating func admit(_ descriptor: Descriptor, _ peer: SocketAddress, listener: Int) {
     guard hasRoom(for: peer) else {
       metrics.add(.limitRefusals)
+      logAddressFull(peer)
       return kernel.close(descriptor)
     }
     var session: TLSSession?

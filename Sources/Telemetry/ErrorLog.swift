@@ -20,8 +20,8 @@ public enum LogLevel: UInt8, Sendable, CaseIterable, Comparable {
 
 /// A call site that logs.
 public enum LogEvent: UInt8, Sendable, CaseIterable {
-  case started, listening, draining, stopped, signalIgnored, note
-  case acceptFailed, connectionsFull, tlsFailed, http2Failed
+  case started, listening, draining, stoppingAtOnce, stopped, signalIgnored
+  case acceptFailed, connectionsFull, addressFull, tlsFailed, http2Failed, http2Flood
   case originRefused, originReported
   case connectFailed, backendAnswerBroken, backendTLSFailed, resolveFailed
   case logDropped, gatewayFault
@@ -32,13 +32,15 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .started: (.info, false, "started")
     case .listening: (.info, false, "listening")
     case .draining: (.info, false, "draining")
+    case .stoppingAtOnce: (.info, false, "stopping at once")
     case .stopped: (.info, false, "stopped")
     case .signalIgnored: (.warn, false, "signal ignored")
-    case .note: (.info, false, "note")
     case .acceptFailed: (.error, true, "cannot accept connections")
     case .connectionsFull: (.warn, true, "connection limit reached")
+    case .addressFull: (.warn, true, "a client has too many connections")
     case .tlsFailed: (.info, true, "TLS with a client failed")
     case .http2Failed: (.info, true, "HTTP/2 with a client failed")
+    case .http2Flood: (.warn, true, "a client went beyond a limit of HTTP/2")
     case .originRefused: (.warn, true, "origin refused")
     case .originReported: (.warn, true, "origin would be refused (report_only)")
     case .connectFailed: (.warn, true, "cannot connect to a backend")
@@ -92,6 +94,14 @@ public struct ErrorLog {
     sites[site].suppressed = 0
   }
 
+  /// A sentence that no event stands for, at start: always written, but for the level.
+  public mutating func remark(_ text: String, _ level: LogLevel, wall: Int64) {
+    guard level >= self.level else { return }
+    begin(level, wall: wall)
+    line.field("message", text)
+    endLine()
+  }
+
   /// Tells what was suppressed in minutes that are over. To be called about once a minute.
   public mutating func reportSuppressed(now: MonotonicTime, wall: Int64) {
     for event in LogEvent.allCases {
@@ -108,12 +118,20 @@ public struct ErrorLog {
     _ level: LogLevel, _ message: StaticString, suppressed: UInt64, wall: Int64,
     _ fields: (inout LineBuilder) -> Void
   ) {
-    line.begin()
-    line.field("time", wall: wall)
-    line.field("level", word: level.word)
+    begin(level, wall: wall)
     line.field("message", word: message)
     fields(&line)
     if suppressed > 0 { line.field("suppressed", suppressed) }
+    endLine()
+  }
+
+  private mutating func begin(_ level: LogLevel, wall: Int64) {
+    line.begin()
+    line.field("time", wall: wall)
+    line.field("level", word: level.word)
+  }
+
+  private mutating func endLine() {
     line.end()
     metrics.add(ring.append(line.bytes.span) ? .logLinesWritten : .logLinesDropped)
   }
