@@ -48,7 +48,7 @@ extension CertificatePair: ConfigSection {
       "The certificate and its chain, PEM."),
     ConfigKey(
       "key", \.key, .path, required: true,
-      "Its private key, PEM. A file that everybody on this machine can read draws a warning."),
+      "Its private key, PEM. A file whose mode lets everybody read it draws a warning."),
   ]
 
   static var example: Self {

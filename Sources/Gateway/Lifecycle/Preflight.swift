@@ -87,7 +87,7 @@ struct Preflight {
     if key != nil, Files.isReadableByAll(pair.key) {
       warn(
         pair.keyLocation,
-        "everybody on this machine can read the private key \(pair.key): chmod 640 \(pair.key)")
+        "the mode of the private key \(pair.key) lets everybody read it: chmod 640 \(pair.key)")
     }
     guard let certificate, let key, isPair(certificate, key, pair) else { return nil }
     let source = CertificateSource(
