@@ -15,10 +15,7 @@ extension Worker where K: ~Copyable {
     // The last sweep of a drain must not open anything.
     if isStopped { return refuse(exchange, .refusingWork) }
     let upstream = shared.upstreams[shared.routes[exchanges[exchange].route].upstream]
-    while attempt.endpointsTried < upstream.addresses.count {
-      let endpoint = pickEndpoint(exchanges[exchange].route)
-      attempt.endpointsTried += 1
-      attempt.facts.endpoint = upstream.addresses[endpoint].description
+    while let endpoint = takeEndpoint(exchange) {
       metrics.add(.connectAttempts)
       switch kernel.connect(upstream.addresses[endpoint]) {
       case .connected(let descriptor), .inProgress(let descriptor):
@@ -26,17 +23,10 @@ extension Worker where K: ~Copyable {
       case .failed(let errno):
         metrics.add(.connectFailures)
         logEvent(.connectFailed, errno: errno, endpoint: attempt.facts.endpoint)
+        endpointFailed(exchange, errno)
       }
     }
-    refuse(exchange, upstream.addresses.isEmpty ? .noEndpoint : .connectFailed)
-  }
-
-  /// round_robin, per worker.
-  private mutating func pickEndpoint(_ route: Int) -> Int {
-    let upstream = shared.routes[route].upstream
-    let endpoint = nextEndpoint[upstream]
-    nextEndpoint[upstream] = (endpoint + 1) % shared.upstreams[upstream].addresses.count
-    return endpoint
+    refuse(exchange, attempt.tried.isEmpty ? .noEndpoint : .connectFailed)
   }
 
   private mutating func adopt(
@@ -91,6 +81,7 @@ extension Worker where K: ~Copyable {
     else { return }
     // Under TLS the first bytes are the handshake's.
     if connections[id].tls != nil, !connections[id].isTLSEstablished { return }
+    endpointConnected(exchange)
     exchanges[exchange].phase = .awaitingAnswer
     setTimeout(exchange: exchange, .upgrade, after: route(of: exchange).timeouts.upgrade)
   }
@@ -119,11 +110,17 @@ extension Worker where K: ~Copyable {
     switch loss {
     case .tls(let failure):
       logEvent(.backendTLSFailed, reason: failure.reason, endpoint: endpoint)
+      endpointFailed(exchange)
       return refuse(exchange, .backendTLSFailed)
-    case .failed(let errno): logEvent(.connectFailed, errno: errno, endpoint: endpoint)
-    case .endOfStream: logEvent(.connectFailed, reason: "closed", endpoint: endpoint)
+    case .failed(let errno):
+      logEvent(.connectFailed, errno: errno, endpoint: endpoint)
+      endpointFailed(exchange, errno)
+    case .endOfStream:
+      logEvent(.connectFailed, reason: "closed", endpoint: endpoint)
+      endpointFailed(exchange)
     case .writeStalled, .timedOut:
       logEvent(.connectFailed, reason: "timed out", endpoint: endpoint)
+      endpointFailed(exchange)
     }
     dial(exchange)
   }

@@ -42,12 +42,14 @@ final class UpgradeAttempt {
   let expectedAccept: [UInt8]
   let clientAccept: [UInt8]
   let offer: HandshakeOffer
-  var endpointsTried = 0
+  let affinity: ClientAffinity
+  /// Endpoints, in the order they were taken.
+  var tried: [Int] = []
   var informational = 0
 
   init(
     head: RequestHead, facts: ConnectionFacts, request: [UInt8], expectedAccept: [UInt8],
-    clientAccept: [UInt8], offer: HandshakeOffer
+    clientAccept: [UInt8], offer: HandshakeOffer, affinity: ClientAffinity
   ) {
     self.head = head
     self.facts = facts
@@ -55,6 +57,7 @@ final class UpgradeAttempt {
     self.expectedAccept = expectedAccept
     self.clientAccept = clientAccept
     self.offer = offer
+    self.affinity = affinity
   }
 }
 
@@ -67,6 +70,8 @@ struct Exchange: ~Copyable {
   var bridge: Bridge
 
   let route: Int
+  /// The endpoint it has taken, by its number in the upstream.
+  var endpoint: Int?
   let startedAt: MonotonicTime
   var attempt: UpgradeAttempt?
   /// For the close line.
@@ -207,6 +212,8 @@ extension Worker where K: ~Copyable {
 
   /// Frees the slot. Legs must be detached or lost before.
   mutating func remove(_ exchange: SlotID) {
+    guard exchanges.contains(exchange) else { return }
+    giveBackEndpoint(exchange)
     guard let gone = exchanges.remove(exchange) else { return }
     switch gone.phase {
     case .connecting, .awaitingAnswer: handshakesInFlight -= 1

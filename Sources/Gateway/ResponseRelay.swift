@@ -13,7 +13,7 @@ extension Worker where K: ~Copyable {
     let edits = route(of: exchange).headers.response
     guard let client = exchanges[exchange].client, let backend = exchanges[exchange].backend,
       let answer = ClientResponse.relayed(
-        head, edits: edits, onStream: connections[client].isStream)
+        head, edits: edits, cookie: stickyCookie(exchange), onStream: connections[client].isStream)
     else { return refuse(exchange, .backendAnswerBroken) }
     metrics.add(.backendRefusals)
     exchanges[exchange].phase = .relayingResponse

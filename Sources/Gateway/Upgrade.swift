@@ -34,7 +34,9 @@ extension Worker where K: ~Copyable {
     let attempt = UpgradeAttempt(
       head: request.head, facts: facts, request: outgoing,
       expectedAccept: Self.accept(offer.key),
-      clientAccept: asked.key.isEmpty ? [] : Self.accept(asked.key), offer: offer)
+      clientAccept: asked.key.isEmpty ? [] : Self.accept(asked.key), offer: offer,
+      affinity: shared.endpoints[plan.upstream].affinity(
+        of: request.head, from: client.address, isSecure: client.isHTTPS))
     guard
       let exchange = exchanges.insert(
         Exchange(client: id, route: route, attempt: attempt, now: now))
@@ -120,7 +122,7 @@ extension Worker where K: ~Copyable {
     guard let client = exchanges[exchange].client,
       let answer = ClientResponse.accepting(
         head, accept: attempt.clientAccept, agreement: agreement, edits: plan.headers.response,
-        onStream: connections[client].isStream)
+        cookie: stickyCookie(exchange), onStream: connections[client].isStream)
     else { return refuseAnswer(exchange, "too-many-connection-options") }
     attempt.facts.subprotocol = agreement.subprotocol
     if accessLog.isOn { exchanges[exchange].facts = attempt.facts.kept() }

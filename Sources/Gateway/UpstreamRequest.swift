@@ -71,16 +71,17 @@ enum UpstreamRequest {
 
 enum ClientResponse {
   /// The 101 for the client, over HTTP/2 the 200. `accept`: for the client's own key. Nil when the
-  /// backend's head holds what cannot be forwarded: a broken answer.
+  /// backend's head holds what cannot be forwarded: a broken answer. `cookie`: a Set-Cookie of ours.
   static func accepting(
     _ answer: ResponseHead, accept: [UInt8], agreement: HandshakeAgreement, edits: HeaderEdits,
-    onStream: Bool
+    cookie: [UInt8]? = nil, onStream: Bool
   ) -> ClientHead? {
     guard let nominated = Nominations(of: answer) else { return nil }
     if onStream {
       var out = OutgoingHead(edits, FieldBlock())
       out.agreed(agreement)
       out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+      if let cookie { out.fixed("set-cookie", cookie) }
       return .fields(status: 200, out.finish(), ends: false)
     }
     var out = OutgoingHead(edits)
@@ -89,30 +90,35 @@ enum ClientResponse {
       Handshake.appendAnswerFields(accept: accept.span, agreement: agreement, to: &$0)
     }
     out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+    if let cookie { out.fixed("Set-Cookie", cookie) }
     return .bytes(out.finish())
   }
 
   /// The head of a final response that is relayed with its body, after which the connection or
   /// stream ends. `answer.bodyFraming` decides the framing fields.
-  static func relayed(_ answer: ResponseHead, edits: HeaderEdits, onStream: Bool) -> ClientHead? {
+  static func relayed(
+    _ answer: ResponseHead, edits: HeaderEdits, cookie: [UInt8]? = nil, onStream: Bool
+  ) -> ClientHead? {
     guard let nominated = Nominations(of: answer) else { return nil }
     if onStream {
       var out = OutgoingHead(edits, FieldBlock())
-      relay(answer, nominated, to: &out)
+      relay(answer, nominated, cookie, to: &out)
       return .fields(
         status: UInt16(clamping: answer.status), out.finish(), ends: answer.bodyFraming == .none)
     }
     var out = OutgoingHead(edits)
     out.statusLine(of: answer)
-    relay(answer, nominated, to: &out)
+    relay(answer, nominated, cookie, to: &out)
     out.fixed("Connection", literal: "close")
     return .bytes(out.finish())
   }
 
   private static func relay<Sink: FieldSink>(
-    _ answer: ResponseHead, _ nominated: Nominations, to out: inout OutgoingHead<Sink>
+    _ answer: ResponseHead, _ nominated: Nominations, _ cookie: [UInt8]?,
+    to out: inout OutgoingHead<Sink>
   ) {
     out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+    if let cookie { out.fixed("Set-Cookie", cookie) }
     switch answer.bodyFraming {
     case .none, .untilClose: break
     case .length(let count): out.fixed("Content-Length", Array(String(count).utf8))

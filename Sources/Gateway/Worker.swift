@@ -64,7 +64,8 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   var isAccepting = true
   /// Out of descriptors: a timer decides when accepting goes on.
   var isResting = false
-  var nextEndpoint: [Int]
+  /// Per upstream.
+  var turns: [BalanceTurn]
   var nextExchange: UInt64 = 0
   var drainDeadline: MonotonicTime?
   var isStopped = false
@@ -89,7 +90,8 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     now = self.kernel.now()
     timers = Timers(now: now)
     pingTag = PingTag(random: self.kernel.random())
-    nextEndpoint = shared.upstreams.map { $0.addresses.isEmpty ? 0 : index % $0.addresses.count }
+    let now = self.now
+    turns = shared.endpoints.map { $0.makeTurn(worker: index, now: now) }
     events.reserveCapacity(Self.eventsPerTurn)
   }
 

@@ -20,7 +20,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case http2EmptyFrameFloods, http2UnknownFrameFloods, http2OverheadFloods
   case http2QueuedControlFloods
   // Backends
-  case connectAttempts, connectFailures, endpointsExhausted, backendSilent, backendAnswersBroken
+  case connectAttempts, connectFailures, endpointsEjected, endpointsExhausted, backendSilent,
+    backendAnswersBroken
   case backendRefusals
   // Bridges and tunnels
   case bridgesOpened, bridgesClosed, tunnelsOpened, tunnelsClosed
@@ -84,6 +85,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
       ("http2_queued_control_floods", "Clients that do not read our answers to control frames.")
     case .connectAttempts: ("connect_attempts", "Connections to backends begun.")
     case .connectFailures: ("connect_failures", "Connections to backends that did not come about.")
+    case .endpointsEjected:
+      ("endpoints_ejected", "Times an endpoint was taken out for failing connects.")
     case .endpointsExhausted: ("endpoints_exhausted", "Requests no endpoint could take: 503.")
     case .backendSilent: ("backend_silent", "Backends that did not answer in time: 504.")
     case .backendAnswersBroken: ("backend_answers_broken", "Broken answers of backends: 502.")

@@ -71,7 +71,7 @@ final class Rig {
       addresses: (0..<settings.backends).map(Self.backendAddress), serverNames: [], tls: nil)
     let shared = SharedState(
       snapshot: snapshot, upstreams: [plan], workerCount: 1, connections: settings.connections,
-      accessRing: access, errorRing: errors, processTag: 7)
+      accessRing: access, errorRing: errors, processTag: 7, processSecret: [7])
     worker = Worker(
       kernel: simulation.makeKernel(), shared: shared, index: 0, metrics: metrics,
       mailbox: mailbox, wakeup: wakeup,

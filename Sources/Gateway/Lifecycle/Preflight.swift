@@ -181,11 +181,18 @@ struct Preflight {
   private mutating func upstream(_ settings: UpstreamSettings) -> UpstreamPlan {
     var plan = UpstreamPlan(addresses: [], serverNames: [], tls: nil)
     if let tls = settings.tls { plan.tls = clientContext(tls) }
+    if let sticky = settings.sticky, sticky.cookie != nil, sticky.secret == nil {
+      warnings.append(
+        "upstream \(settings.name): sticky has no secret, so that its cookies are good for this"
+          + " process only")
+    }
     for endpoint in settings.endpoints {
       guard let addresses = resolve(endpoint.address, endpoint.location) else { continue }
       let name = settings.tls?.serverName ?? Self.hostName(endpoint.address)
       for address in addresses where !plan.addresses.contains(address) {
         plan.addresses.append(address)
+        plan.shares.append(
+          EndpointShare(weight: endpoint.weight, connectionsMax: endpoint.connectionsMax))
         plan.serverNames.append(name)
       }
     }
