@@ -26,7 +26,8 @@ extension Worker where K: ~Copyable {
         endpointFailed(exchange, errno)
       }
     }
-    refuse(exchange, attempt.tried.isEmpty ? .noEndpoint : .connectFailed)
+    guard attempt.tried.isEmpty else { return refuse(exchange, .connectFailed) }
+    refuse(exchange, .noEndpoint, detail: endpoints(of: exchange).shortage)
   }
 
   private mutating func adopt(

@@ -136,7 +136,8 @@ def test_a_full_endpoint_gets_no_more_and_a_full_upstream_is_503_at_once(backend
         assert sorted(wire.field("X-Backend") for wire in wires) == ["a", "b", "b"]
         with ask(running) as refused:
             assert refused.status == 503 and refused.field("Retry-After")
-        assert running.wait_event(event="http", status=503, fault="no_endpoint")
+        assert running.wait_event(event="http", status=503, fault="no_endpoint",
+                                  detail="full")
         full = next(wire for wire in wires if wire.field("X-Backend") == "a")
         close(full)
         running.wait_event(event="close")
@@ -179,7 +180,7 @@ def test_an_upstream_that_is_down_is_503_at_once_and_back_soon_after_it_is_back(
                 return wire.status
         assert [answer() for _ in range(5)] == [503] * 5
         running.wait_event(message="endpoint taken out")
-        running.wait_event(event="http", fault="no_endpoint")
+        running.wait_event(event="http", fault="no_endpoint", detail="down")
         with RawBackend(named("late"), address=("127.0.0.1", port)):
             wait_until(lambda: answer() == 101, 5, "the first success")
             running.wait_event(message="endpoint is back", endpoint=f"127.0.0.1:{port}")

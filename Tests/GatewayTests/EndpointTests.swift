@@ -90,6 +90,48 @@ struct EndpointTests {
   }
 }
 
+@Suite("An endpoint that several threads use")
+struct SharedEndpointTests {
+  private func inParallel<Result: Sendable>(
+    _ body: @escaping @Sendable (Int) -> Result
+  ) async -> [Result] {
+    await withTaskGroup(of: Result.self) { group in
+      for worker in 0..<8 { group.addTask { body(worker) } }
+      return await group.reduce(into: []) { $0.append($1) }
+    }
+  }
+
+  @Test("never carries more than it may, and ends with what it began with")
+  func counts() async {
+    let endpoint = endpoint(connectionsMax: 3)
+    let most = await inParallel { _ in
+      var most = 0
+      for _ in 0..<20_000 where endpoint.take() {
+        most = max(most, endpoint.inUse)
+        endpoint.giveBack()
+      }
+      return most
+    }
+    #expect(most.allSatisfy { (1...3).contains($0) })
+    #expect(endpoint.inUse == 0)
+    let taken = await inParallel { _ in endpoint.take() }
+    #expect(taken.count { $0 } == 3 && endpoint.inUse == 3)
+  }
+
+  @Test("tells one of them that it is out, and one that it is back")
+  func changes() async {
+    for round in 0..<200 {
+      let endpoint = endpoint()
+      let out = await inParallel { _ in (0..<3).compactMap { _ in endpoint.failed(at(1)) } }
+      #expect(out.joined().elementsEqual([.ejected(for: .seconds(10))]), "round \(round)")
+      let trials = await inParallel { _ in endpoint.beginTrial(at(2)) }
+      #expect(trials.count { $0 } == 1)
+      let back = await inParallel { _ in endpoint.connected(at(3)) }
+      #expect(back.compactMap(\.self) == [.back], "round \(round)")
+    }
+  }
+}
+
 @Suite("The endpoints of an upstream")
 struct EndpointTableTests {
   private func table(

@@ -58,8 +58,13 @@ final class Endpoint: Sendable {
 
   /// Counts an exchange in, unless the endpoint is full.
   func take() -> Bool {
-    guard taken.add(1, ordering: .relaxed).newValue > connectionsMax else { return true }
-    taken.subtract(1, ordering: .relaxed)
+    var current = inUse
+    while current < connectionsMax {
+      let (isMine, seen) = taken.weakCompareExchange(
+        expected: current, desired: current + 1, ordering: .relaxed)
+      if isMine { return true }
+      current = seen
+    }
     return false
   }
 

@@ -117,6 +117,12 @@ final class EndpointTable: Sendable {
     return takeObserved(affinity, &turn, now, random)
   }
 
+  /// For the log: why there was no endpoint to take.
+  var shortage: StaticString {
+    if endpoints.isEmpty { return "none" }
+    return endpoints.contains { $0.inUse >= $0.connectionsMax } ? "full" : "down"
+  }
+
   private func takeObserved(
     _ affinity: ClientAffinity, _ turn: inout BalanceTurn, _ now: MonotonicTime, _ random: UInt64
   ) -> Int? {
