@@ -69,7 +69,7 @@ final class Endpoint: Sendable {
   }
 
   /// Counts an exchange out that was counted in.
-  func giveBack() { taken.subtract(1, ordering: .relaxed) }
+  func giveBack() { taken.wrappingSubtract(1, ordering: .relaxed) }
 
   // MARK: Health
 
