@@ -125,6 +125,7 @@ def test_a_drain_lets_a_response_end(way):
             gate.open()
             assert exchange.read_all() == b"last"
             front.wait_closed()
+            front.close()
             assert running.process.wait(timeout=4) == 0
             running.process.poll = lambda: None  # its end is no surprise
 
