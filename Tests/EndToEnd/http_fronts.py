@@ -2,6 +2,7 @@
 connection, `Connection.request()` an exchange on it."""
 
 import contextlib
+import socket
 
 import frames
 import h2peer
@@ -34,11 +35,13 @@ class Front1:
 
     way = HTTP1
 
-    def __init__(self, address, timeout, receive_buffer=None):
-        self.wire = http1.Wire(frames.connect(address, timeout))
+    def __init__(self, address, timeout, receive_buffer=None, context=None):
+        sock = frames.connect(address, timeout)
         if receive_buffer:
-            self.wire.sock.setsockopt(frames.socket.SOL_SOCKET, frames.socket.SO_RCVBUF,
-                                      receive_buffer)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if context:
+            sock = context.wrap_socket(sock, server_hostname="localhost")
+        self.wire = http1.Wire(sock)
 
     def request(self, path="/", method="GET", fields=(), body=None, length=None, host=HOST,
                 version="HTTP/1.1"):
@@ -204,7 +207,11 @@ class Exchange2:
         return self.interim[self.interim_waited - 1][0]
 
     def wait_head(self):
-        return self.stream.wait_head()
+        stream = self.stream
+        self.peer.run_until(lambda: stream.head or stream.is_over, stream.timeout, "a head")
+        if not stream.head and stream.reset_code is not None:
+            raise Severed(f"RST_STREAM {stream.reset_code} and no head")
+        return stream.wait_head()
 
     def field(self, name):
         values = self.fields(name)

@@ -15,7 +15,7 @@ import frames
 from frames import TEXT
 from harness import answer_upgrade
 from http_backends import HTTPBackend
-from http_fronts import BOTH, HTTP1, HTTP2, dial, proxy
+from http_fronts import BOTH, HTTP1, dial, proxy
 
 END = "\x1e"
 
@@ -178,32 +178,6 @@ def test_a_token_of_nobody_is_answered_by_the_application(way):
     with HTTPBackend(Hub(1)) as backend, proxy(backend) as running, dial(way, running) as front:
         assert call(front, "/chat?id=wrong") == (404, "No Connection with that ID")
         assert call(front, "/chat?id=wrong", "POST", b"x")[0] == 404
-
-
-def test_two_thousand_events_to_many_at_once():
-    """Event streams of many clients at the same time, on few connections over HTTP/2."""
-    streams, events = 200, 10
-
-    def serve(exchange):
-        exchange.begin_chunked(fields=[("Content-Type", "text/event-stream")])
-        for number in range(events):
-            assert go[number].wait(20)
-            exchange.chunk(b"data: %d\n\n" % number)
-        exchange.finish()
-
-    go = [threading.Event() for _ in range(events)]
-    with HTTPBackend(serve) as backend, proxy(backend) as running:
-        fronts = [dial(HTTP2, running, timeout=20) for _ in range(2)]
-        exchanges = [fronts[n % 2].request(f"/{n}") for n in range(streams)]
-        for number in range(events):
-            go[number].set()
-            wanted = b"data: %d\n\n" % number
-            for exchange in exchanges:
-                assert exchange.read(len(wanted)) == wanted
-        for exchange in exchanges:
-            assert exchange.read_all() == b""
-        for front in fronts:
-            front.close()
 
 
 # Socket.IO
