@@ -10,7 +10,7 @@ import pytest
 import frames
 import h2peer
 import http1
-from http_backends import Gate, HTTPBackend, echo
+from http_backends import Gate, HTTPBackend
 from http_fronts import BOTH, HOST, HTTP1, HTTP2, STREAMED, dial, get, proxy
 from harness import RawBackend, free_port, route, wait_until
 

@@ -4,7 +4,6 @@ thousands of streams; and what the log says of it."""
 import asyncio
 import contextlib
 import random
-import socket
 import ssl
 import threading
 import time
@@ -17,8 +16,8 @@ import h2peer
 import h2raw
 import http1
 from attacks import assert_idle, assert_log_is_json
-from http_backends import Gate, HTTPBackend, echo
-from http_fronts import BOTH, HTTP1, HTTP2, STREAMED, Exchange2, Front1, Front2, Severed, dial, get, proxy
+from http_backends import Gate, HTTPBackend
+from http_fronts import BOTH, HTTP1, HTTP2, STREAMED, Front1, Front2, Severed, dial, get, proxy
 from harness import RawBackend, wait_until
 
 PIECE = b"x" * 65_536
