@@ -17,7 +17,9 @@ STREAMED = "streamed"
 
 
 def proxy(*backends, **keywords):
-    """A gateway that speaks both protocols on its plain listener."""
+    """A gateway that speaks both protocols on its plain listener. Its connections to backends do not
+    end by their own time: a connection that has to end must not be saved by that."""
+    keywords["timeouts"] = {"upstream_keep_alive": "1m", **keywords.get("timeouts", {})}
     listener = {"protocols": ["h2", "http/1.1"], **keywords.pop("listener", {})}
     return harness.gateway([getattr(b, "port", b) for b in backends], listener=listener, **keywords)
 
