@@ -29,6 +29,7 @@ extension Worker where K: ~Copyable {
   }
 
   private mutating func useReceived(_ id: SlotID) {
+    if connections[id].awaitsProxyHeader, !takeProxyHeader(id, inbound) { return }
     if connections[id].tls == nil { deliver(id, inbound) } else { decrypt(id, inbound) }
   }
 
@@ -110,7 +111,9 @@ extension Worker where K: ~Copyable {
       switch connections[id].role {
       case .echo: echoReceived(id, bytes)
       case .http2(let front): http2Received(id, front, bytes)
-      case .front, .stream, .upstream: bytes.withSpan { requestBytesReceived(id, $0) }
+      case .front, .stream: bytes.withSpan { requestBytesReceived(id, $0) }
+      // Idle, and nobody has asked it for anything.
+      case .upstream: closeNow(id)
       }
     }
   }
@@ -167,6 +170,10 @@ extension Worker where K: ~Copyable {
     case .bytes(let count):
       connections[id].output.consume(count)
       bytesTaken(id)
+      if case .upstream = connections[id].role, let exchange = connections[id].exchange {
+        startRequestBody(exchange)
+      }
+      guard connections.contains(id) else { return }
     }
     resumeSourceIfDrained(id)
     guard connections.contains(id) else { return }
@@ -176,7 +183,7 @@ extension Worker where K: ~Copyable {
   /// A writer that makes no progress is dropped. A stricter deadline (handshake, head, close) stays.
   mutating func watchForStall(_ id: SlotID) {
     switch connections[id].timeout {
-    case .none, .writeStall, .keepAliveIdle, .http2Silence:
+    case .none, .writeStall, .requestBody, .keepAliveIdle, .http2Silence:
       setTimeout(id, .writeStall, after: writeStall(id))
     case .tlsHandshake, .requestHead, .lingering, .http2Drain: break
     }
@@ -263,7 +270,10 @@ extension Worker where K: ~Copyable {
   private mutating func beginLingering(_ id: SlotID) {
     kernel.shutdownWrite(connections[id].descriptor)
     connections[id].ending = .lingering
-    setTimeout(id, .lingering, after: closeTimeout(id))
+    // A drain need not wait long for peers that have been told.
+    let patience = closeTimeout(id)
+    setTimeout(
+      id, .lingering, after: drainDeadline == nil ? patience : min(patience, .seconds(1)))
     updateInterest(id)
   }
 
@@ -282,7 +292,9 @@ extension Worker where K: ~Copyable {
 
   private mutating func forget(_ id: SlotID) -> Descriptor? {
     guard let connection = connections.remove(id) else { return nil }
-    if connection.listener != nil { clientGone(connection.peer) }
+    if connection.listener != nil {
+      clientGone(connection.peer, isCounted: !connection.awaitsProxyHeader)
+    }
     let descriptor = connection.descriptor
     if case .http2(let front) = connection.role { loseStreams(front) }
     return descriptor

@@ -15,28 +15,31 @@ extension Worker where K: ~Copyable {
     // The last sweep of a drain must not open anything.
     if isStopped { return refuse(exchange, .refusingWork) }
     let upstream = shared.upstreams[shared.routes[exchanges[exchange].route].upstream]
-    while attempt.endpointsTried < upstream.addresses.count {
-      let endpoint = pickEndpoint(exchanges[exchange].route)
-      attempt.endpointsTried += 1
-      attempt.facts.endpoint = upstream.addresses[endpoint].description
+    while let endpoint = takeEndpoint(exchange) {
+      if !upstream.hosts.isEmpty {
+        UpstreamRequest.setHost(upstream.hosts[endpoint], in: &attempt.request)
+      }
+      if let forwarding = exchanges[exchange].forwarding, forwarding.usesPool,
+        upstream.proxyProtocol == .off,
+        let idle = takeIdle(
+          upstream: route(of: exchange).upstream, endpoint: endpoint,
+          isFresh: !forwarding.isRepeatable)
+      {
+        return reuse(exchange, idle, forwarding)
+      }
       metrics.add(.connectAttempts)
-      switch kernel.connect(upstream.addresses[endpoint]) {
+      let isUpgrade = exchanges[exchange].forwarding == nil
+      switch kernel.connect(upstream.addresses[endpoint], delayingAck: isUpgrade) {
       case .connected(let descriptor), .inProgress(let descriptor):
         return adopt(exchange, descriptor, upstream, endpoint)
       case .failed(let errno):
         metrics.add(.connectFailures)
         logEvent(.connectFailed, errno: errno, endpoint: attempt.facts.endpoint)
+        endpointFailed(exchange, errno)
       }
     }
-    refuse(exchange, upstream.addresses.isEmpty ? .noEndpoint : .connectFailed)
-  }
-
-  /// round_robin, per worker.
-  private mutating func pickEndpoint(_ route: Int) -> Int {
-    let upstream = shared.routes[route].upstream
-    let endpoint = nextEndpoint[upstream]
-    nextEndpoint[upstream] = (endpoint + 1) % shared.upstreams[upstream].addresses.count
-    return endpoint
+    guard attempt.tried.isEmpty else { return refuse(exchange, .connectFailed) }
+    refuse(exchange, .noEndpoint, detail: endpoints(of: exchange).shortage)
   }
 
   private mutating func adopt(
@@ -67,19 +70,23 @@ extension Worker where K: ~Copyable {
     setTimeout(
       exchange: exchange, .connect, after: shared.routes[exchanges[exchange].route].timeouts.connect
     )
-    begin(id, exchange, isTLS: isTLS)
+    begin(id, exchange, header: proxyHeader(exchange, upstream), isTLS: isTLS)
   }
 
   /// The first bytes are offered at once: on a fast network the connection is often there already,
   /// which saves a wait and an SO_ERROR; otherwise they wait until the socket is writable.
-  private mutating func begin(_ id: SlotID, _ exchange: SlotID, isTLS: Bool) {
+  private mutating func begin(
+    _ id: SlotID, _ exchange: SlotID, header: [UInt8], isTLS: Bool
+  ) {
     if isTLS {
       let outbound = self.outbound
       outbound.reset()
+      outbound.append(header)
       _ = connections[id].tls?.start(output: outbound)
       outbound.withSpan { put(id, $0) }
     } else if let attempt = exchanges[exchange].attempt {
-      send(id, attempt.request)
+      send(id, header.isEmpty ? attempt.request : header + attempt.request)
+      startRequestBody(exchange)
     }
     if connections.contains(id) { updateInterest(id) }
   }
@@ -91,8 +98,12 @@ extension Worker where K: ~Copyable {
     else { return }
     // Under TLS the first bytes are the handshake's.
     if connections[id].tls != nil, !connections[id].isTLSEstablished { return }
+    endpointConnected(exchange)
     exchanges[exchange].phase = .awaitingAnswer
-    setTimeout(exchange: exchange, .upgrade, after: route(of: exchange).timeouts.upgrade)
+    let timeouts = route(of: exchange).timeouts
+    let isPlain = exchanges[exchange].forwarding != nil
+    setTimeout(
+      exchange: exchange, .upgrade, after: isPlain ? timeouts.response : timeouts.upgrade)
   }
 
   /// A TLS handshake is complete: a client's request may come, or ours may go to the backend.
@@ -103,6 +114,7 @@ extension Worker where K: ~Copyable {
       return setTimeout(id, .requestHead, after: shared.timeouts.requestHead)
     }
     if let attempt = exchanges[exchange].attempt { send(id, attempt.request) }
+    startRequestBody(exchange)
   }
 
   mutating func connectTimedOut(_ exchange: SlotID) {
@@ -119,11 +131,17 @@ extension Worker where K: ~Copyable {
     switch loss {
     case .tls(let failure):
       logEvent(.backendTLSFailed, reason: failure.reason, endpoint: endpoint)
+      endpointFailed(exchange)
       return refuse(exchange, .backendTLSFailed)
-    case .failed(let errno): logEvent(.connectFailed, errno: errno, endpoint: endpoint)
-    case .endOfStream: logEvent(.connectFailed, reason: "closed", endpoint: endpoint)
+    case .failed(let errno):
+      logEvent(.connectFailed, errno: errno, endpoint: endpoint)
+      endpointFailed(exchange, errno)
+    case .endOfStream:
+      logEvent(.connectFailed, reason: "closed", endpoint: endpoint)
+      endpointFailed(exchange)
     case .writeStalled, .timedOut:
       logEvent(.connectFailed, reason: "timed out", endpoint: endpoint)
+      endpointFailed(exchange)
     }
     dial(exchange)
   }

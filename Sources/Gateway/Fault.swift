@@ -7,9 +7,10 @@ import Telemetry
 /// Why an exchange or a bridge ended other than well.
 enum Fault: UInt8, Error, Sendable, CaseIterable {
   // The client, before the answer
-  case malformedRequest, malformedHandshake, methodNotAllowed, httpVersion, notImplemented
-  case headTooSlow, lineTooLong, headTooLarge
-  case webSocketVersion, upgradeRequired, misdirected, noRoute, originRefused
+  case malformedRequest, malformedHandshake, methodNotAllowed, httpVersion
+  case http2NotEnabled, notImplemented
+  case headTooSlow, bodyTooSlow, expectationFailed, lineTooLong, headTooLarge, bodyTooLarge
+  case webSocketVersion, misdirected, noRoute, originRefused
   // Ourselves, before the answer
   case limitReached, refusingWork
   // The backend, before the answer
@@ -65,18 +66,24 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
       Row(405, nil, nil, .client, closes: true, "method_not_allowed", .requestsMalformed)
     case .httpVersion:
       Row(505, nil, nil, .client, closes: true, "http_version", .requestsMalformed)
+    case .http2NotEnabled:
+      Row(400, nil, nil, .client, closes: true, "http2_not_enabled", .requestsMalformed)
     case .notImplemented:
       Row(501, nil, nil, .client, closes: true, "not_implemented", .requestsNotServed)
     case .headTooSlow:
       Row(408, nil, nil, .client, closes: true, "head_too_slow", .requestsTooSlow)
+    case .bodyTooSlow:
+      Row(408, nil, nil, .client, closes: true, "body_too_slow", .requestsTooSlow)
+    case .expectationFailed:
+      Row(417, nil, nil, .client, closes: true, "expectation_failed", .requestsNotServed)
     case .lineTooLong:
       Row(414, nil, nil, .client, closes: true, "line_too_long", .requestsTooLarge)
     case .headTooLarge:
       Row(431, nil, nil, .client, closes: true, "head_too_large", .requestsTooLarge)
+    case .bodyTooLarge:
+      Row(413, nil, nil, .client, closes: true, "body_too_large", .requestsTooLarge)
     case .webSocketVersion:
       Row(426, nil, nil, .client, "websocket_version", .handshakesVersion)
-    case .upgradeRequired:
-      Row(426, nil, nil, .client, "upgrade_required", .upgradesRequired)
     case .misdirected:
       Row(421, nil, nil, .client, "misdirected", .requestsMisdirected)
     case .noRoute:

@@ -92,22 +92,31 @@ extension Worker where K: ~Copyable {
     }
     if isMisdirected(id, head) { return respond(id, .misdirected, to: request) }
     if case .plain = classification, servePage(id, request) { return }
-    guard let route = findRoute(head) else { return respond(id, .noRoute, to: request) }
+    guard let route = findRoute(head, client) else { return respond(id, .noRoute, to: request) }
     let plan = shared.routes[route]
+    if serveLocally(id, plan, request, client) { return }
+    if plan.refusesBody(of: head) { return respond(id, .bodyTooLarge, to: request) }
     guard case .webSocket(let offer) = classification, plan.webSocket.mode != .off else {
-      // HTTP/2 has no Upgrade that could be required (RFC 9113 section 8.6).
-      let isOff = plan.webSocket.mode == .off || connections[id].isStream
-      return respond(id, isOff ? .notImplemented : .upgradeRequired, to: request)
+      // RFC 8441: a stream that asks for a WebSocket cannot be served as something else.
+      if request.head.protocolName != nil { return respond(id, .notImplemented, to: request) }
+      if drainDeadline != nil, connections[id].isStream {
+        return respond(id, .refusingWork, to: request)
+      }
+      if request.head.hasUnknownExpectation {
+        return respond(id, .expectationFailed, to: request)
+      }
+      return beginForwarding(id, route, request, client)
     }
     guard passesOrigin(id, request, plan, client) else { return }
     if drainDeadline != nil { return respond(id, .refusingWork, to: request) }
     beginUpgrade(id, route, request, client, offer)
   }
 
-  private func findRoute(_ head: RequestHead) -> Int? {
+  private func findRoute(_ head: RequestHead, _ client: ClientIdentity) -> Int? {
     let host = Array((head.host?.host ?? "").utf8)
     let bytes = head.bytes
-    return shared.router.route(host: host.span, path: bytes.span.extracting(head.path))
+    return shared.router.route(
+      host: host.span, path: bytes.span.extracting(head.path), isHTTPS: client.isHTTPS)
   }
 
   private mutating func identity(_ id: SlotID, _ head: RequestHead) -> ClientIdentity {
@@ -161,7 +170,8 @@ extension Worker where K: ~Copyable {
       return true
     }
     let body = LocalResponse.originRefused(
-      request.facts.origin, own: client.origin, why: reason, closes: !keepsConnection(request.head))
+      request.facts.origin, own: client.origin, why: reason,
+      closes: !keepsConnectionUnread(request.head))
     respond(id, .originRefused, to: request, detail: reason.word, with: body)
     return false
   }
@@ -169,6 +179,7 @@ extension Worker where K: ~Copyable {
   // MARK: Answering
 
   mutating func headTimedOut(_ id: SlotID) {
+    if connections[id].awaitsProxyHeader { return proxyHeaderFailed(id, "timed-out") }
     if case .http2(let front) = connections[id].role { return http2HeadTimedOut(id, front) }
     // A connection on which nothing was ever sent (browsers open some ahead) ends without a word.
     if connections[id].input.isEmpty { return finish(id, lingering: false) }
@@ -200,7 +211,7 @@ extension Worker where K: ~Copyable {
   ) {
     guard connections.contains(id) else { return }
     metrics.add(fault.counter)
-    let keeps = keepsConnection(request.head) && !fault.closesConnection && !closes
+    let keeps = keepsConnectionUnread(request.head) && !fault.closesConnection && !closes
     if let response = special ?? LocalResponse.fault(fault, closes: !keeps) {
       answer(id, response, to: request, fault: fault.word, detail: detail)
     }
@@ -212,7 +223,7 @@ extension Worker where K: ~Copyable {
     guard let demo = shared.demo, request.head.isGET || request.head.isHEAD,
       request.head.equals(request.head.path, "/")
     else { return false }
-    let keeps = keepsConnection(request.head)
+    let keeps = keepsConnectionUnread(request.head)
     let response = LocalResponse.demoPage(
       httpPort: demo.http, httpsPort: demo.https, closes: !keeps)
     answer(id, response, to: request, fault: nil, detail: nil)
@@ -220,9 +231,29 @@ extension Worker where K: ~Copyable {
     return true
   }
 
-  private func keepsConnection(_ head: RequestHead) -> Bool {
-    head.version == .http11 && !head.hasBody && drainDeadline == nil
-      && !head.hasToken("close", in: .connection)
+  /// Unless a body that nobody reads is in the way.
+  private func keepsConnectionUnread(_ head: RequestHead) -> Bool {
+    keepsConnection(head) && !head.hasBody
+  }
+
+  func keepsConnection(_ head: RequestHead) -> Bool {
+    head.version == .http11 && drainDeadline == nil && !head.hasToken("close", in: .connection)
+  }
+
+  /// A route without an upstream. Upgrades are answered like any other request.
+  private mutating func serveLocally(
+    _ id: SlotID, _ plan: RoutePlan, _ request: AnsweredRequest, _ client: ClientIdentity
+  ) -> Bool {
+    guard plan.redirect != nil || plan.respond != nil else { return false }
+    request.facts.route = plan.name
+    let keeps = keepsConnectionUnread(request.head)
+    guard let response = plan.localResponse(to: request.head, client, closes: !keeps) else {
+      respond(id, .malformedRequest, to: request)
+      return true
+    }
+    answer(id, response, to: request, fault: nil, detail: nil)
+    answered(id, keeps: keeps)
+    return true
   }
 
   /// Sends an answer of ours and writes its line.
@@ -244,19 +275,49 @@ extension Worker where K: ~Copyable {
 
   private mutating func answered(_ id: SlotID, keeps: Bool) {
     guard connections.contains(id) else { return }
-    if keeps {
-      if connections[id].output.isEmpty {
-        setTimeout(id, .keepAliveIdle, after: shared.timeouts.keepAlive)
-      }
+    if keeps, !connections[id].isStream {
+      continueFront(id)
     } else {
       finish(id, lingering: true)
     }
+  }
+
+  /// A request has been answered. The next one may be there already; its turn comes.
+  mutating func continueFront(_ id: SlotID) {
+    connections[id].pauses.remove(.awaitingAnswer)
+    updateInterest(id)
+    if connections[id].output.isEmpty {
+      setTimeout(id, .keepAliveIdle, after: shared.timeouts.keepAlive)
+    } else {
+      watchForStall(id)
+    }
+    if !connections[id].input.isEmpty { crowded.append(id) }
+  }
+}
+
+extension RoutePlan {
+  /// What the route answers by itself; nil where it cannot.
+  func localResponse(
+    to head: RequestHead, _ client: ClientIdentity, closes: Bool
+  ) -> LocalResponse? {
+    if let respond {
+      return .fixed(respond, edits: headers.response, closes: closes)
+    }
+    return redirect.flatMap {
+      .redirect(
+        $0, head, authority: client.authority, edits: headers.response, closes: closes)
+    }
+  }
+
+  /// Whether the head announces more than the route takes.
+  func refusesBody(of head: RequestHead) -> Bool {
+    guard let requestBodyMax, case .length(let count) = head.bodyFraming else { return false }
+    return count > requestBodyMax
   }
 }
 
 extension RequestHead {
   var methodBytes: [UInt8] { Array(bytes[method]) }
-  var isHEAD: Bool { equals(method, "HEAD") }
 }
 
 extension ClientIdentity {

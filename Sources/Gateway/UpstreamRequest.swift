@@ -7,27 +7,73 @@ import Configuration
 import Wire
 
 enum UpstreamRequest {
-  /// The upgrade request to a backend, always an HTTP/1.1 GET. `key`: ours, fresh, in base64.
+  /// The upgrade request to a backend, always an HTTP/1.1 GET. Forwarded says the same as
+  /// X-Forwarded-For, so the same rule holds for it. `key`: ours, fresh, in base64.
   /// `offer`: what may be passed on, its `deflate` emptied where compression is off. Nil when the
-  /// head holds what cannot be forwarded (too many Connection options): a malformed request.
+  /// head holds what cannot be forwarded (too many Connection options, a path that cannot be
+  /// rewritten): a malformed request.
   static func upgrade(
     _ head: RequestHead, from client: ClientIdentity, key: [UInt8], offer: HandshakeOffer,
-    edits: HeaderEdits
+    edits: HeaderEdits, policy: BackendPolicy = BackendPolicy()
   ) -> [UInt8]? {
-    guard let nominated = Nominations(of: head) else { return nil }
+    guard let nominated = Nominations(of: head),
+      let path = policy.rewrite.apply(head.bytes.span.extracting(head.path))
+    else { return nil }
     var out = OutgoingHead(edits)
-    guard out.requestLine("GET", head) else { return nil }
-    out.fixed("Host", host(head))
+    guard out.requestLine("GET", path: path, head) else { return nil }
+    out.fixed("Host", host(head, policy.host))
     out.handshake { Handshake.appendRequestFields(key: key.span, offer: offer, to: &$0) }
-    out.fields(of: head) { field, name in
-      passes(field, name, isTrusted: client.isTrusted, edits) && !nominated.contains(name)
-    }
-    ForwardedHeaders.write(head, client, to: &out)
+    pass(head, client, nominated, policy, edits, to: &out)
     return out.finish()
   }
 
-  /// As the client wrote it.
-  private static func host(_ head: RequestHead) -> [UInt8] {
+  /// A plain request to a backend, whose body follows with a length or in chunks. Nil as above.
+  static func plain(
+    _ head: RequestHead, from client: ClientIdentity, edits: HeaderEdits,
+    policy: BackendPolicy = BackendPolicy()
+  ) -> [UInt8]? {
+    guard let nominated = Nominations(of: head),
+      let path = policy.rewrite.apply(head.bytes.span.extracting(head.path))
+    else { return nil }
+    var out = OutgoingHead(edits)
+    guard out.requestLine(head, path: path) else { return nil }
+    out.fixed("Host", host(head, policy.host))
+    switch head.bodyFraming {
+    case .none: break
+    case .length(let count): out.fixed("Content-Length", Array(String(count).utf8))
+    case .chunked, .untilClose: out.fixed("Transfer-Encoding", literal: "chunked")
+    }
+    pass(head, client, nominated, policy, edits, to: &out)
+    return out.finish()
+  }
+
+  private static func pass(
+    _ head: RequestHead, _ client: ClientIdentity, _ nominated: Nominations,
+    _ policy: BackendPolicy, _ edits: HeaderEdits, to out: inout OutgoingHead<HeadWriter>
+  ) {
+    // With ours a list that came is continued, and not passed on by itself.
+    let passesForwarded = client.isTrusted && !policy.addsForwarded
+    out.fields(of: head) { field, name in
+      if field.known == .forwarded { return passesForwarded && !nominated.contains(name) }
+      return passes(field, name, isTrusted: client.isTrusted, edits) && !nominated.contains(name)
+    }
+    ForwardedHeaders.write(head, client, addsForwarded: policy.addsForwarded, to: &out)
+  }
+
+  /// Puts `host` into a written request in place of the Host it has: endpoints may each have their
+  /// own, and which one it will be is known only when one is dialled. `host`: of the configuration.
+  static func setHost(_ host: [UInt8], in request: inout [UInt8]) {
+    // Host is the first field of every request that is written here.
+    guard let line = request.firstIndex(of: UInt8(ascii: "\n")) else { return }
+    let start = line + 1 + "Host: ".utf8.count
+    guard let end = request[line...].dropFirst().firstIndex(of: UInt8(ascii: "\r")), start <= end
+    else { return }
+    request.replaceSubrange(start..<end, with: host)
+  }
+
+  /// The route's upstream's, or as the client wrote it.
+  private static func host(_ head: RequestHead, _ choice: UpstreamSettings.Host) -> [UInt8] {
+    if case .name(let authority) = choice { return Array(authority.description.utf8) }
     if let value = head.onlyValue(of: .host) { return Array(head.bytes[value]) }
     return Array((head.host?.description ?? "").utf8)
   }
@@ -37,11 +83,9 @@ enum UpstreamRequest {
   ) -> Bool {
     let known = field.known
     if known.isHopByHop || known.isHandshake || known.isForwarding { return false }
-    // An upgrade request has no body, so there is nothing to expect 100 for.
+    // We have answered it ourselves, or there is no body to expect 100 for.
     if known == .expect { return false }
     if isProxyName(name) { return false }
-    // Says the same as X-Forwarded-For, so the same rule holds.
-    if known == .forwarded { return isTrusted }
     if !isTrusted, isForwardingName(name) { return false }
     return !isAlias(name, edits)
   }
@@ -71,16 +115,17 @@ enum UpstreamRequest {
 
 enum ClientResponse {
   /// The 101 for the client, over HTTP/2 the 200. `accept`: for the client's own key. Nil when the
-  /// backend's head holds what cannot be forwarded: a broken answer.
+  /// backend's head holds what cannot be forwarded: a broken answer. `cookie`: a Set-Cookie of ours.
   static func accepting(
     _ answer: ResponseHead, accept: [UInt8], agreement: HandshakeAgreement, edits: HeaderEdits,
-    onStream: Bool
+    cookie: [UInt8]? = nil, onStream: Bool
   ) -> ClientHead? {
     guard let nominated = Nominations(of: answer) else { return nil }
     if onStream {
       var out = OutgoingHead(edits, FieldBlock())
       out.agreed(agreement)
       out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+      if let cookie { out.fixed("set-cookie", cookie) }
       return .fields(status: 200, out.finish(), ends: false)
     }
     var out = OutgoingHead(edits)
@@ -89,35 +134,61 @@ enum ClientResponse {
       Handshake.appendAnswerFields(accept: accept.span, agreement: agreement, to: &$0)
     }
     out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+    if let cookie { out.fixed("Set-Cookie", cookie) }
     return .bytes(out.finish())
   }
 
-  /// The head of a final response that is relayed with its body, after which the connection or
-  /// stream ends. `answer.bodyFraming` decides the framing fields.
-  static func relayed(_ answer: ResponseHead, edits: HeaderEdits, onStream: Bool) -> ClientHead? {
+  /// The head of a final response that is relayed with its body. `closes`: the connection ends with it.
+  static func relayed(
+    _ answer: ResponseHead, edits: HeaderEdits, onStream: Bool, cookie: [UInt8]? = nil,
+    framing: ResponseFraming, closes: Bool
+  ) -> ClientHead? {
     guard let nominated = Nominations(of: answer) else { return nil }
     if onStream {
       var out = OutgoingHead(edits, FieldBlock())
-      relay(answer, nominated, to: &out)
+      relay(answer, nominated, framing, cookie, to: &out)
       return .fields(
-        status: UInt16(clamping: answer.status), out.finish(), ends: answer.bodyFraming == .none)
+        status: UInt16(clamping: answer.status), out.finish(), ends: framing == .none)
     }
     var out = OutgoingHead(edits)
     out.statusLine(of: answer)
-    relay(answer, nominated, to: &out)
-    out.fixed("Connection", literal: "close")
+    relay(answer, nominated, framing, cookie, to: &out)
+    if closes { out.fixed("Connection", literal: "close") }
+    return .bytes(out.finish())
+  }
+
+  /// A 103: fields that hint at what is coming.
+  static func interim(_ answer: ResponseHead, edits: HeaderEdits, onStream: Bool) -> ClientHead? {
+    guard let nominated = Nominations(of: answer) else { return nil }
+    if onStream {
+      var out = OutgoingHead(edits, FieldBlock())
+      out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+      return .interim(status: UInt16(clamping: answer.status), out.finish())
+    }
+    var out = OutgoingHead(edits)
+    out.statusLine(of: answer)
+    out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
     return .bytes(out.finish())
   }
 
   private static func relay<Sink: FieldSink>(
-    _ answer: ResponseHead, _ nominated: Nominations, to out: inout OutgoingHead<Sink>
+    _ answer: ResponseHead, _ nominated: Nominations, _ framing: ResponseFraming,
+    _ cookie: [UInt8]?, to out: inout OutgoingHead<Sink>
   ) {
     out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
-    switch answer.bodyFraming {
-    case .none, .untilClose: break
+    if let cookie { out.fixed("Set-Cookie", cookie) }
+    switch framing {
+    case .none:
+      // Of HEAD and 304: what the body would be (RFC 9110 section 8.6).
+      if answer.status >= 200, answer.status != 204,
+        let length = answer.onlyValue(of: .contentLength)
+      {
+        out.fixed("Content-Length", Array(answer.bytes[length]))
+      }
     case .length(let count): out.fixed("Content-Length", Array(String(count).utf8))
     // The fields of a stream do not take it (RFC 9113 section 8.2.2).
     case .chunked: out.fixed("Transfer-Encoding", literal: "chunked")
+    case .untilEnd: break
     }
     out.ours("Via", literal: "1.1 bascule")
   }

@@ -51,7 +51,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   /// HTTP/2 connections that have something to send: once per turn, so that what many streams have
   /// goes out together.
   var marked: [SlotID] = []
-  /// HTTP/2 connections with more requests than one turn serves.
+  /// Clients' connections that have requests whose turn comes next.
   var crowded: [SlotID] = []
   var http2Events: [HTTP2Event] = []
 
@@ -64,7 +64,9 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   var isAccepting = true
   /// Out of descriptors: a timer decides when accepting goes on.
   var isResting = false
-  var nextEndpoint: [Int]
+  var pool: Pool
+  /// Per upstream.
+  var turns: [BalanceTurn]
   var nextExchange: UInt64 = 0
   var drainDeadline: MonotonicTime?
   var isStopped = false
@@ -89,7 +91,9 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     now = self.kernel.now()
     timers = Timers(now: now)
     pingTag = PingTag(random: self.kernel.random())
-    nextEndpoint = shared.upstreams.map { $0.addresses.isEmpty ? 0 : index % $0.addresses.count }
+    pool = Pool(shared.upstreams)
+    let now = self.now
+    turns = shared.endpoints.map { $0.makeTurn(worker: index, now: now) }
     events.reserveCapacity(Self.eventsPerTurn)
   }
 

@@ -5,11 +5,11 @@
 /// A count that only grows, kept per worker in `WorkerMetrics`.
 public enum Counter: UInt8, CaseIterable, Sendable {
   // Connections and TLS
-  case connectionsAccepted, connectionsClosed, acceptFailures
+  case connectionsAccepted, connectionsClosed, acceptFailures, proxyRefusals
   case tlsHandshakes, tlsFailures, tlsHandshakeTimeouts, backendTLSFailures
   // Requests and handshakes
   case requests, requestsMalformed, requestsTooSlow, requestsTooLarge, requestsNotServed
-  case handshakesAccepted, handshakesMalformed, handshakesVersion, upgradesRequired
+  case handshakesAccepted, handshakesMalformed, handshakesVersion
   case routesMissed, originRefusals, originReports
   case limitRefusals, drainRefusals
   case requestsMisdirected
@@ -20,7 +20,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case http2EmptyFrameFloods, http2UnknownFrameFloods, http2OverheadFloods
   case http2QueuedControlFloods
   // Backends
-  case connectAttempts, connectFailures, endpointsExhausted, backendSilent, backendAnswersBroken
+  case connectAttempts, connectionsReused, retries, connectFailures, endpointsEjected
+  case endpointsExhausted, backendSilent, backendAnswersBroken
   case backendRefusals
   // Bridges and tunnels
   case bridgesOpened, bridgesClosed, tunnelsOpened, tunnelsClosed
@@ -40,6 +41,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     switch self {
     case .connectionsAccepted: ("connections_accepted", "Connections taken from listeners.")
     case .connectionsClosed: ("connections_closed", "Accepted connections that have ended.")
+    case .proxyRefusals:
+      ("proxy_refusals", "Connections refused for their PROXY header or for who they come from.")
     case .acceptFailures:
       ("accept_failures", "accept() calls that failed, for want of descriptors.")
     case .tlsHandshakes: ("tls_handshakes", "TLS handshakes with clients that completed.")
@@ -54,7 +57,6 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     case .handshakesAccepted: ("handshakes_accepted", "WebSocket handshakes answered 101.")
     case .handshakesMalformed: ("handshakes_malformed", "WebSocket handshakes refused with 400.")
     case .handshakesVersion: ("handshakes_version", "WebSocket versions other than 13: 426.")
-    case .upgradesRequired: ("upgrades_required", "Plain requests where only WebSockets go: 426.")
     case .routesMissed: ("routes_missed", "Requests that no route matches: 404.")
     case .originRefusals: ("origin_refusals", "Handshakes refused for their Origin: 403.")
     case .originReports: ("origin_reports", "Origins let through by report_only.")
@@ -83,7 +85,12 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     case .http2QueuedControlFloods:
       ("http2_queued_control_floods", "Clients that do not read our answers to control frames.")
     case .connectAttempts: ("connect_attempts", "Connections to backends begun.")
+    case .connectionsReused:
+      ("connections_reused", "Requests sent on a connection that had served before.")
+    case .retries: ("retries", "Requests sent again because a reused connection had closed.")
     case .connectFailures: ("connect_failures", "Connections to backends that did not come about.")
+    case .endpointsEjected:
+      ("endpoints_ejected", "Times an endpoint was taken out for failing connects.")
     case .endpointsExhausted: ("endpoints_exhausted", "Requests no endpoint could take: 503.")
     case .backendSilent: ("backend_silent", "Backends that did not answer in time: 504.")
     case .backendAnswersBroken: ("backend_answers_broken", "Broken answers of backends: 502.")

@@ -21,9 +21,10 @@ public enum LogLevel: UInt8, Sendable, CaseIterable, Comparable {
 /// A call site that logs.
 public enum LogEvent: UInt8, Sendable, CaseIterable {
   case started, listening, draining, stoppingAtOnce, stopped, signalIgnored
-  case acceptFailed, connectionsFull, addressFull, tlsFailed, http2Failed, http2Flood
+  case acceptFailed, connectionsFull, addressFull, proxyRefused, tlsFailed, http2Failed, http2Flood
   case originRefused, originReported
   case connectFailed, backendAnswerBroken, backendTLSFailed, resolveFailed
+  case endpointEjected, endpointBack
   case logDropped, gatewayFault
 
   /// `limited`: at most one line a minute. Life-cycle events always write.
@@ -37,6 +38,7 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .signalIgnored: (.warn, false, "signal ignored")
     case .acceptFailed: (.error, true, "cannot accept connections")
     case .connectionsFull: (.warn, true, "connection limit reached")
+    case .proxyRefused: (.warn, true, "connection without PROXY header of a trusted proxy refused")
     case .addressFull: (.warn, true, "a client has too many connections")
     case .tlsFailed: (.info, true, "TLS with a client failed")
     case .http2Failed: (.info, true, "HTTP/2 with a client failed")
@@ -47,6 +49,9 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .backendAnswerBroken: (.warn, true, "a backend's answer is broken")
     case .backendTLSFailed: (.warn, true, "TLS with a backend failed")
     case .resolveFailed: (.warn, true, "cannot resolve a name")
+    // At most one per endpoint in ten seconds.
+    case .endpointEjected: (.warn, false, "endpoint taken out")
+    case .endpointBack: (.info, false, "endpoint is back")
     case .logDropped: (.warn, true, "log lines dropped")
     case .gatewayFault: (.error, true, "fault of the gateway")
     }

@@ -18,6 +18,7 @@ struct RigSettings {
   var trusted: [AddressBlock] = []
   var connections = 64
   var protocols = [ListenerSettings.ApplicationProtocol.http11]
+  var expectsProxyHeader = false
   var backends = 1
   var seed: UInt64 = 1
   var machine = SimulationOptions.calm
@@ -35,6 +36,17 @@ final class Rig {
   static let front = SocketAddress.ip(.v4(0x7f00_0001), port: 8_080)
   static func backendAddress(_ index: Int) -> SocketAddress {
     .ip(.v4(0x0a00_0063 + UInt32(index)), port: 3_000)
+  }
+
+  /// A request that the worker answers by itself, with 200 and a few bytes, and keeps the connection.
+  static let localRequest = "GET / HTTP/1.1\r\nHost: local.example\r\n\r\n"
+  private static var localRoute: RouteSettings {
+    var route = RouteSettings(upstreamName: "")
+    route.host = .exact("local.example")
+    var answer = RespondSettings()
+    answer.body = "answered by the worker itself\n"
+    route.respond = answer
+    return route
   }
 
   let simulation: Simulation
@@ -66,19 +78,20 @@ final class Rig {
     self.remotes = remotes
     let snapshot = Snapshot(
       trustedProxies: settings.trusted, upstreams: [UpstreamSettings(name: "backend")],
-      routes: [settings.route], limits: settings.limits, timeouts: settings.timeouts)
+      routes: [settings.route, Self.localRoute], limits: settings.limits,
+      timeouts: settings.timeouts)
     let plan = UpstreamPlan(
       addresses: (0..<settings.backends).map(Self.backendAddress), serverNames: [], tls: nil)
     let shared = SharedState(
       snapshot: snapshot, upstreams: [plan], workerCount: 1, connections: settings.connections,
-      accessRing: access, errorRing: errors, processTag: 7)
+      accessRing: access, errorRing: errors, processTag: 7, processSecret: [7])
     worker = Worker(
       kernel: simulation.makeKernel(), shared: shared, index: 0, metrics: metrics,
       mailbox: mailbox, wakeup: wakeup,
       listeners: [
         Listener(
           descriptor: listener, service: .gateway, tls: nil, protocols: settings.protocols,
-          port: 8_080)
+          expectsProxyHeader: settings.expectsProxyHeader, port: 8_080)
       ])
     let hasStarted = worker.start()
     #expect(hasStarted)
@@ -155,8 +168,11 @@ final class Rig {
 
   var isEmpty: Bool {
     worker.connections.count == 0 && worker.exchanges.count == 0 && worker.clients == 0
-      && worker.handshakesInFlight == 0
+      && worker.handshakesInFlight == 0 && endpointsInUse == 0
   }
+
+  var endpoints: [Endpoint] { worker.shared.endpoints[0].endpoints }
+  var endpointsInUse: Int { endpoints.reduce(0) { $0 + $1.inUse } }
 
   /// Every slot and descriptor is free, and no call was one that a real kernel would punish.
   func expectClean(sourceLocation: Testing.SourceLocation = #_sourceLocation) {
@@ -168,6 +184,7 @@ final class Rig {
     #expect(exchanges == 0, sourceLocation: sourceLocation)
     #expect(clients == 0, sourceLocation: sourceLocation)
     #expect(handshakes == 0, sourceLocation: sourceLocation)
+    #expect(endpointsInUse == 0, sourceLocation: sourceLocation)
     let own =
       worker.listeners.isEmpty ? [wakeup.number] : [wakeup.number, listener.number].sorted()
     #expect(simulation.openDescriptors == own, sourceLocation: sourceLocation)

@@ -40,6 +40,10 @@ public struct SimulatedKernel: Kernel {
   }
 
   public func connect(_ address: SocketAddress) -> ConnectOutcome {
+    connect(address, delayingAck: false)
+  }
+
+  public func connect(_ address: SocketAddress, delayingAck: Bool) -> ConnectOutcome {
     let outcome = simulation.connectOut(address)
     switch outcome {
     case .connected(let descriptor): progress(2, UInt64(descriptor.number))
@@ -105,9 +109,18 @@ public struct SimulatedKernel: Kernel {
   }
 
   /// What the other end has not read.
+  /// The gateway's own side has one address in every simulation.
+  public func localAddress(of descriptor: Descriptor) -> SocketAddress? {
+    socket(descriptor, "localAddress").map { _ in .ip(.v4(0x7f00_0001), port: 8_080) }
+  }
+
   public func unacknowledged(_ descriptor: Descriptor) -> Int {
     guard let socket = socket(descriptor, "unacknowledged") else { return 0 }
     return socket.other?.unread ?? 0
+  }
+
+  public func acknowledgeNow(_ descriptor: Descriptor) {
+    _ = socket(descriptor, "acknowledgeNow")
   }
 
   public func shutdownWrite(_ descriptor: Descriptor) {

@@ -16,7 +16,7 @@ extension Worker where K: ~Copyable {
   mutating func setHTTP2Timeout(_ id: SlotID, _ front: HTTP2Front) {
     switch connections[id].timeout {
     case .writeStall, .lingering, .http2Drain, .tlsHandshake: return
-    case .none, .requestHead, .keepAliveIdle, .http2Silence: break
+    case .none, .requestHead, .requestBody, .keepAliveIdle, .http2Silence: break
     }
     let wanted = wantedTimeout(id, front)
     guard connections[id].timeout != wanted else { return }
@@ -162,5 +162,9 @@ extension Worker where K: ~Copyable {
     if front.clientLeaves, front.goingAway != .final { return sendLastGoAway(id) }
     guard front.goingAway == .final, !front.session.wantsToSend else { return }
     finish(id, lingering: true)
+    // It knows since the first GOAWAY, and its last answer is out: a drain need not wait long.
+    if drainDeadline != nil, connections.contains(id), connections[id].timeout == .lingering {
+      setTimeout(id, .lingering, after: Self.announcementTime)
+    }
   }
 }

@@ -11,13 +11,14 @@ public struct HeadWriter: Sendable {
     bytes.reserveCapacity(capacity)
   }
 
-  /// `GET path[?query] HTTP/1.1`. False, and nothing written, when a byte is not VCHAR.
+  /// `METHOD path[?query] HTTP/1.1`. False, and nothing written, when the method is no token or
+  /// another byte is not VCHAR.
   public mutating func requestLine(
-    _ method: StaticString, path: Span<UInt8>, query: Span<UInt8>?
+    _ method: Span<UInt8>, path: Span<UInt8>, query: Span<UInt8>?
   ) -> Bool {
-    guard !path.isEmpty, Self.isVisible(path) else { return false }
+    guard Self.isName(method), !path.isEmpty, Self.isVisible(path) else { return false }
     if let query, !Self.isVisible(query) { return false }
-    ASCII.append(method, to: &bytes)
+    append(method)
     bytes.append(UInt8(ascii: " "))
     append(path)
     if let query {
