@@ -7,6 +7,10 @@ public struct Timeouts: Sendable, Equatable {
   public var tlsHandshake = TimeSpan.seconds(10)
   /// From the first byte of a request head, or from accepting, to its end. Absolute.
   public var requestHead = TimeSpan.seconds(10)
+  /// Between bytes of a request body, while it is being read.
+  public var requestBody = TimeSpan.seconds(60)
+  /// Idle time of a backend's connection between requests.
+  public var upstreamKeepAlive = TimeSpan.seconds(4)
   /// Idle time of a client's connection between requests.
   public var keepAlive = TimeSpan.seconds(75)
   /// From SIGTERM to the end of the process.
@@ -43,6 +47,10 @@ extension Timeouts: ConfigSection {
       "keep_alive", \.keepAlive, .timeout,
       "A client's connection that is idle between requests is closed after this."),
     ConfigKey(
+      "upstream_keep_alive", \.upstreamKeepAlive, .timeout,
+      "A connection to a backend that is idle between requests is closed after this; many"
+        + " servers close theirs after 5s."),
+    ConfigKey(
       "drain", \.drain, .timeout,
       "From SIGTERM to the end of the process, whatever is still open."),
   ]
@@ -52,6 +60,9 @@ extension Timeouts: ConfigSection {
     ConfigKey(
       "connect", \.connect, .timeout,
       "For an endpoint to accept a connection, TLS included."),
+    ConfigKey(
+      "request_body", \.requestBody, .timeout,
+      "Between bytes of a request body; then 408."),
     ConfigKey(
       "upgrade", \.upgrade, .timeout,
       "For a backend to answer a WebSocket handshake."),

@@ -11,6 +11,8 @@ enum ClientHead {
   case bytes([UInt8])
   /// HTTP/2. `ends`: no body follows.
   case fields(status: UInt16, FieldBlock, ends: Bool)
+  /// HTTP/2, with another head to follow.
+  case interim(status: UInt16, FieldBlock)
 }
 
 extension Worker where K: ~Copyable {
@@ -22,8 +24,22 @@ extension Worker where K: ~Copyable {
     case (.fields(let status, let fields, let ends), .stream(let link)):
       link.front.session.respond(link.number, status: status, fields: fields, ends: ends)
       markForSending(link.front)
-    case (.fields, _): unreachable("fields are for streams")
+    case (.interim(let status, let fields), .stream(let link)):
+      link.front.session.inform(link.number, status: status, fields: fields)
+      markForSending(link.front)
+    case (.fields, _), (.interim, _): unreachable("fields are for streams")
     }
+  }
+
+  /// A 1xx of our own.
+  mutating func sendContinue(_ id: SlotID) {
+    if connections[id].isStream {
+      return sendHead(id, .interim(status: 100, FieldBlock()))
+    }
+    var writer = HeadWriter(reserving: 32)
+    writer.statusLine(100, "Continue")
+    writer.end()
+    send(id, writer.bytes)
   }
 
   /// Sends a whole answer of ours. Returns the status that the client sees.

@@ -48,6 +48,7 @@ enum ConnectionTimeout {
   case none
   case tlsHandshake
   case requestHead
+  case requestBody
   case keepAliveIdle
   case writeStall
   case lingering

@@ -111,7 +111,9 @@ extension Worker where K: ~Copyable {
       switch connections[id].role {
       case .echo: echoReceived(id, bytes)
       case .http2(let front): http2Received(id, front, bytes)
-      case .front, .stream, .upstream: bytes.withSpan { requestBytesReceived(id, $0) }
+      case .front, .stream: bytes.withSpan { requestBytesReceived(id, $0) }
+      // Idle, and nobody has asked it for anything.
+      case .upstream: closeNow(id)
       }
     }
   }
@@ -168,6 +170,10 @@ extension Worker where K: ~Copyable {
     case .bytes(let count):
       connections[id].output.consume(count)
       bytesTaken(id)
+      if case .upstream = connections[id].role, let exchange = connections[id].exchange {
+        startRequestBody(exchange)
+      }
+      guard connections.contains(id) else { return }
     }
     resumeSourceIfDrained(id)
     guard connections.contains(id) else { return }
@@ -177,7 +183,7 @@ extension Worker where K: ~Copyable {
   /// A writer that makes no progress is dropped. A stricter deadline (handshake, head, close) stays.
   mutating func watchForStall(_ id: SlotID) {
     switch connections[id].timeout {
-    case .none, .writeStall, .keepAliveIdle, .http2Silence:
+    case .none, .writeStall, .requestBody, .keepAliveIdle, .http2Silence:
       setTimeout(id, .writeStall, after: writeStall(id))
     case .tlsHandshake, .requestHead, .lingering, .http2Drain: break
     }

@@ -19,6 +19,12 @@ extension Worker where K: ~Copyable {
       let endpoint = pickEndpoint(exchanges[exchange].route)
       attempt.endpointsTried += 1
       attempt.facts.endpoint = upstream.addresses[endpoint].description
+      exchanges[exchange].endpoint = endpoint
+      if let forwarding = exchanges[exchange].forwarding, forwarding.usesPool,
+        let idle = takeIdle(upstream: route(of: exchange).upstream, endpoint: endpoint)
+      {
+        return reuse(exchange, idle, forwarding)
+      }
       metrics.add(.connectAttempts)
       switch kernel.connect(upstream.addresses[endpoint]) {
       case .connected(let descriptor), .inProgress(let descriptor):
@@ -80,6 +86,7 @@ extension Worker where K: ~Copyable {
       outbound.withSpan { put(id, $0) }
     } else if let attempt = exchanges[exchange].attempt {
       send(id, attempt.request)
+      startRequestBody(exchange)
     }
     if connections.contains(id) { updateInterest(id) }
   }
@@ -92,7 +99,10 @@ extension Worker where K: ~Copyable {
     // Under TLS the first bytes are the handshake's.
     if connections[id].tls != nil, !connections[id].isTLSEstablished { return }
     exchanges[exchange].phase = .awaitingAnswer
-    setTimeout(exchange: exchange, .upgrade, after: route(of: exchange).timeouts.upgrade)
+    let timeouts = route(of: exchange).timeouts
+    let isPlain = exchanges[exchange].forwarding != nil
+    setTimeout(
+      exchange: exchange, .upgrade, after: isPlain ? timeouts.response : timeouts.upgrade)
   }
 
   /// A TLS handshake is complete: a client's request may come, or ours may go to the backend.
@@ -103,6 +113,7 @@ extension Worker where K: ~Copyable {
       return setTimeout(id, .requestHead, after: shared.timeouts.requestHead)
     }
     if let attempt = exchanges[exchange].attempt { send(id, attempt.request) }
+    startRequestBody(exchange)
   }
 
   mutating func connectTimedOut(_ exchange: SlotID) {

@@ -33,29 +33,32 @@ enum ExchangeTimeout {
 }
 
 /// What is needed until the backend's answer is there, and then let go.
-final class UpgradeAttempt {
+final class Attempt {
   let head: RequestHead
   let facts: ConnectionFacts
-  /// The request for the backend, with our own key.
-  var request: [UInt8]
-  /// What the backend's `Sec-WebSocket-Accept` must be, and what ours to the client is.
-  let expectedAccept: [UInt8]
-  let clientAccept: [UInt8]
-  let offer: HandshakeOffer
+  /// The head for the backend.
+  let request: [UInt8]
+  /// Nil for a plain request.
+  let upgrade: UpgradeTerms?
   var endpointsTried = 0
   var informational = 0
 
   init(
-    head: RequestHead, facts: ConnectionFacts, request: [UInt8], expectedAccept: [UInt8],
-    clientAccept: [UInt8], offer: HandshakeOffer
+    head: RequestHead, facts: ConnectionFacts, request: [UInt8], upgrade: UpgradeTerms? = nil
   ) {
     self.head = head
     self.facts = facts
     self.request = request
-    self.expectedAccept = expectedAccept
-    self.clientAccept = clientAccept
-    self.offer = offer
+    self.upgrade = upgrade
   }
+}
+
+/// What an upgrade needs beside its head.
+struct UpgradeTerms {
+  /// What the backend's `Sec-WebSocket-Accept` must be, and what ours to the client is.
+  let expectedAccept: [UInt8]
+  let clientAccept: [UInt8]
+  let offer: HandshakeOffer
 }
 
 /// As in `Connection`, what every frame touches comes first.
@@ -68,11 +71,13 @@ struct Exchange: ~Copyable {
 
   let route: Int
   let startedAt: MonotonicTime
-  var attempt: UpgradeAttempt?
+  var attempt: Attempt?
+  /// Of a plain request, and of an upgrade that was refused.
+  var forwarding: Forwarding?
   /// For the close line.
   var facts: KeptFacts?
-  /// Follows the relayed response's body.
-  var body = BodyFraming(.none)
+  /// Among its upstream's.
+  var endpoint = 0
   var status: UInt16 = 0
   /// Bytes of a tunnel, or of a relayed body, by the leg they came from.
   var relayed = PerLeg<UInt64>(repeating: 0)
@@ -86,7 +91,7 @@ struct Exchange: ~Copyable {
   var deadline = MonotonicTime.never
   var armedAt = MonotonicTime.never
 
-  init(client: SlotID, route: Int, attempt: UpgradeAttempt, now: MonotonicTime) {
+  init(client: SlotID, route: Int, attempt: Attempt, now: MonotonicTime) {
     self.client = client
     self.route = route
     self.attempt = attempt
@@ -109,13 +114,16 @@ extension Worker where K: ~Copyable {
   mutating func exchangeReceived(_ exchange: SlotID, from id: SlotID, _ bytes: SharedBuffer) {
     let leg = exchanges[exchange].leg(of: id)
     switch (exchanges[exchange].phase, leg) {
-    case (.connecting, .client), (.awaitingAnswer, .client):
+    case (.connecting, .client), (.awaitingAnswer, .client), (.relayingResponse, .client):
+      if let forwarding = exchanges[exchange].forwarding {
+        bytes.withSpan { requestBodyReceived(exchange, id, forwarding, $0) }
+        return
+      }
       // Not to be used before the backend's answer has been validated; reading is paused.
       bytes.withSpan { connections[id].input.append($0) }
     case (.connecting, .backend), (.awaitingAnswer, .backend):
       bytes.withSpan { connections[id].input.append($0) }
       answerReceived(exchange)
-    case (.relayingResponse, .client): metrics.add(.bytesAfterClose, UInt64(bytes.count))
     case (.relayingResponse, .backend): bytes.withSpan { relayBody(exchange, $0) }
     case (.bridge, _): bridgeReceived(exchange, from: leg, bytes)
     case (.tunnel, _): bytes.withSpan { tunnelReceived(exchange, from: leg, $0) }
@@ -175,13 +183,16 @@ extension Worker where K: ~Copyable {
     let attempt = exchanges[exchange].attempt
     let client = exchanges[exchange].client
     let startedAt = exchanges[exchange].startedAt
+    let forwarding = exchanges[exchange].forwarding
     abandonBackend(exchange)
     detach(exchange, .client)
     remove(exchange)
     guard let attempt, let client, connections.contains(client) else { return }
     let request = AnsweredRequest(head: attempt.head, facts: attempt.facts, startedAt: startedAt)
-    // What came behind an upgrade may be meant as frames: it is never read as a request.
-    respond(client, fault, to: request, detail: detail, closes: true)
+    // What came behind an upgrade may be meant as frames, and what comes behind half a body belongs
+    // to that: neither is ever read as a request.
+    let keeps = forwarding?.isRequestComplete == true && forwarding?.keepsClient == true
+    respond(client, fault, to: request, detail: detail, closes: !keeps)
   }
 
   /// The client is gone before any answer: nothing is owed to anybody.
@@ -209,7 +220,7 @@ extension Worker where K: ~Copyable {
   mutating func remove(_ exchange: SlotID) {
     guard let gone = exchanges.remove(exchange) else { return }
     switch gone.phase {
-    case .connecting, .awaitingAnswer: handshakesInFlight -= 1
+    case .connecting, .awaitingAnswer: if gone.forwarding == nil { handshakesInFlight -= 1 }
     case .relayingResponse, .bridge, .tunnel: break
     }
   }

@@ -8,7 +8,7 @@ import Telemetry
 enum Fault: UInt8, Error, Sendable, CaseIterable {
   // The client, before the answer
   case malformedRequest, malformedHandshake, methodNotAllowed, httpVersion, notImplemented
-  case headTooSlow, lineTooLong, headTooLarge
+  case headTooSlow, bodyTooSlow, lineTooLong, headTooLarge
   case webSocketVersion, upgradeRequired, misdirected, noRoute, originRefused
   // Ourselves, before the answer
   case limitReached, refusingWork
@@ -69,6 +69,8 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
       Row(501, nil, nil, .client, closes: true, "not_implemented", .requestsNotServed)
     case .headTooSlow:
       Row(408, nil, nil, .client, closes: true, "head_too_slow", .requestsTooSlow)
+    case .bodyTooSlow:
+      Row(408, nil, nil, .client, closes: true, "body_too_slow", .requestsTooSlow)
     case .lineTooLong:
       Row(414, nil, nil, .client, closes: true, "line_too_long", .requestsTooLarge)
     case .headTooLarge:

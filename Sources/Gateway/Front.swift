@@ -95,9 +95,12 @@ extension Worker where K: ~Copyable {
     guard let route = findRoute(head) else { return respond(id, .noRoute, to: request) }
     let plan = shared.routes[route]
     guard case .webSocket(let offer) = classification, plan.webSocket.mode != .off else {
-      // HTTP/2 has no Upgrade that could be required (RFC 9113 section 8.6).
-      let isOff = plan.webSocket.mode == .off || connections[id].isStream
-      return respond(id, isOff ? .notImplemented : .upgradeRequired, to: request)
+      // RFC 8441: a stream that asks for a WebSocket cannot be served as something else.
+      if request.head.protocolName != nil { return respond(id, .notImplemented, to: request) }
+      if drainDeadline != nil, connections[id].isStream {
+        return respond(id, .refusingWork, to: request)
+      }
+      return beginForwarding(id, route, request, client)
     }
     guard passesOrigin(id, request, plan, client) else { return }
     if drainDeadline != nil { return respond(id, .refusingWork, to: request) }
@@ -161,7 +164,7 @@ extension Worker where K: ~Copyable {
       return true
     }
     let body = LocalResponse.originRefused(
-      request.facts.origin, own: client.origin, why: reason, closes: !keepsConnection(request.head))
+      request.facts.origin, own: client.origin, why: reason, closes: !keepsConnectionUnread(request.head))
     respond(id, .originRefused, to: request, detail: reason.word, with: body)
     return false
   }
@@ -200,7 +203,7 @@ extension Worker where K: ~Copyable {
   ) {
     guard connections.contains(id) else { return }
     metrics.add(fault.counter)
-    let keeps = keepsConnection(request.head) && !fault.closesConnection && !closes
+    let keeps = keepsConnectionUnread(request.head) && !fault.closesConnection && !closes
     if let response = special ?? LocalResponse.fault(fault, closes: !keeps) {
       answer(id, response, to: request, fault: fault.word, detail: detail)
     }
@@ -212,7 +215,7 @@ extension Worker where K: ~Copyable {
     guard let demo = shared.demo, request.head.isGET || request.head.isHEAD,
       request.head.equals(request.head.path, "/")
     else { return false }
-    let keeps = keepsConnection(request.head)
+    let keeps = keepsConnectionUnread(request.head)
     let response = LocalResponse.demoPage(
       httpPort: demo.http, httpsPort: demo.https, closes: !keeps)
     answer(id, response, to: request, fault: nil, detail: nil)
@@ -220,9 +223,13 @@ extension Worker where K: ~Copyable {
     return true
   }
 
-  private func keepsConnection(_ head: RequestHead) -> Bool {
-    head.version == .http11 && !head.hasBody && drainDeadline == nil
-      && !head.hasToken("close", in: .connection)
+  /// Unless a body that nobody reads is in the way.
+  private func keepsConnectionUnread(_ head: RequestHead) -> Bool {
+    keepsConnection(head) && !head.hasBody
+  }
+
+  func keepsConnection(_ head: RequestHead) -> Bool {
+    head.version == .http11 && drainDeadline == nil && !head.hasToken("close", in: .connection)
   }
 
   /// Sends an answer of ours and writes its line.
@@ -244,13 +251,23 @@ extension Worker where K: ~Copyable {
 
   private mutating func answered(_ id: SlotID, keeps: Bool) {
     guard connections.contains(id) else { return }
-    if keeps {
-      if connections[id].output.isEmpty {
-        setTimeout(id, .keepAliveIdle, after: shared.timeouts.keepAlive)
-      }
+    if keeps, !connections[id].isStream {
+      continueFront(id)
     } else {
       finish(id, lingering: true)
     }
+  }
+
+  /// A request has been answered. The next one may be there already; its turn comes.
+  mutating func continueFront(_ id: SlotID) {
+    connections[id].pauses.remove(.awaitingAnswer)
+    updateInterest(id)
+    if connections[id].output.isEmpty {
+      setTimeout(id, .keepAliveIdle, after: shared.timeouts.keepAlive)
+    } else {
+      watchForStall(id)
+    }
+    if !connections[id].input.isEmpty { crowded.append(id) }
   }
 }
 

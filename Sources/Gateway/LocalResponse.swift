@@ -146,7 +146,7 @@ struct LocalResponse {
     case .methodNotAllowed: "This method is not served here."
     case .httpVersion: "Only HTTP/1.0 and HTTP/1.1 are spoken here."
     case .notImplemented: "The request asks for something that is not supported here."
-    case .headTooSlow: "The request did not arrive in time."
+    case .headTooSlow, .bodyTooSlow: "The request did not arrive in time."
     case .lineTooLong: "The request line is too long."
     case .headTooLarge: "The request's fields are too large or too many."
     case .webSocketVersion: "Only version 13 of WebSocket is spoken here."

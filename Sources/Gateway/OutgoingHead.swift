@@ -93,6 +93,17 @@ extension OutgoingHead where Sink == HeadWriter {
       method, path: bytes.span.extracting(head.path), query: bytes.span.extracting(query))
   }
 
+  /// The client's own method and target.
+  mutating func requestLine(_ head: RequestHead) -> Bool {
+    let bytes = head.bytes
+    let method = bytes.span.extracting(head.method)
+    let path = bytes.span.extracting(head.path)
+    guard let query = head.query else {
+      return sink.requestLine(method, path: path, query: nil)
+    }
+    return sink.requestLine(method, path: path, query: bytes.span.extracting(query))
+  }
+
   /// The status of `answer`; a reason that cannot be written is left empty.
   mutating func statusLine(of answer: ResponseHead) {
     if !sink.statusLine(answer.status, answer.bytes.span.extracting(answer.reason)) {

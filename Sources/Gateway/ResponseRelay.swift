@@ -1,56 +1,78 @@
-// A backend that answers an upgrade with anything but 101: its one final response goes to the
-// client as an ordinary one, with its body framing, and both connections end. No tunnel arises.
+// The final response of a backend on its way to the client: of a plain request, or of an upgrade that
+// was refused, behind which both connections end. Its framing is followed and made anew, so that what
+// the client takes for the end is the end.
 
-import TLS
-import Kernel
-import Configuration
 import Bytes
+import Configuration
+import Kernel
+import TLS
 import Telemetry
 import Wire
 
 extension Worker where K: ~Copyable {
-  mutating func relayFinal(_ exchange: SlotID, _ head: ResponseHead, _ attempt: UpgradeAttempt) {
-    let edits = route(of: exchange).headers.response
-    guard let client = exchanges[exchange].client, let backend = exchanges[exchange].backend,
-      let answer = ClientResponse.relayed(
-        head, edits: edits, onStream: connections[client].isStream)
-    else { return refuse(exchange, .backendAnswerBroken) }
-    metrics.add(.backendRefusals)
+  // MARK: Heads
+
+  /// 103 (RFC 8297): passed on; the final response is still to come.
+  mutating func relayInterim(_ exchange: SlotID, _ head: ResponseHead) {
+    guard let client = exchanges[exchange].client, let attempt = exchanges[exchange].attempt,
+      attempt.head.version != .http10,
+      let answer = ClientResponse.interim(
+        head, edits: route(of: exchange).headers.response, onStream: connections[client].isStream)
+    else { return }
+    sendHead(client, answer)
+  }
+
+  mutating func relayFinal(_ exchange: SlotID, _ head: ResponseHead, _ attempt: Attempt) {
+    guard let client = exchanges[exchange].client, let backend = exchanges[exchange].backend else {
+      return
+    }
+    let forwarding = exchanges[exchange].forwarding ?? Forwarding()
+    let framing = forwarding.begin(head, attempt.head, isDraining: drainDeadline != nil)
+    let answer = ClientResponse.relayed(
+      head, edits: route(of: exchange).headers.response, onStream: connections[client].isStream,
+      framing: framing, closes: !forwarding.keepsClient)
+    guard let answer else { return refuse(exchange, .backendAnswerBroken) }
+    if exchanges[exchange].forwarding == nil {
+      // What it thinks of the connection now is anybody's guess.
+      forwarding.keepsBackend = false
+      metrics.add(.backendRefusals)
+      handshakesInFlight -= 1
+      connections[client].pauses.remove(.awaitingAnswer)
+      connections[client].input.removeAll()
+      exchanges[exchange].forwarding = forwarding
+      updateInterest(client)
+    }
     exchanges[exchange].phase = .relayingResponse
-    handshakesInFlight -= 1
     exchanges[exchange].status = UInt16(clamping: head.status)
-    exchanges[exchange].body = BodyFraming(head.bodyFraming)
     setTimeout(
       exchange: exchange, .responseIdle, after: route(of: exchange).timeouts.responseIdle)
-    connections[client].pauses.remove(.awaitingAnswer)
-    connections[client].input.removeAll()
-    updateInterest(client)
     sendHead(client, answer)
+    guard exchanges.contains(exchange), connections.contains(backend) else { return }
     var waiting = ByteQueue()
     swap(&waiting, &connections[backend].input)
     waiting.withSpan { relayBody(exchange, $0) }
   }
 
-  /// Body bytes pass verbatim, to a stream their content; the framing is followed to know the end.
+  // MARK: Body
+
   mutating func relayBody(_ exchange: SlotID, _ bytes: Span<UInt8>) {
-    guard let client = exchanges[exchange].client else { return }
-    let isStream = connections.contains(client) && connections[client].isStream
+    guard let client = exchanges[exchange].client,
+      let forwarding = exchanges[exchange].forwarding
+    else { return }
     var content: [Range<Int>] = []
     do throws(HTTPViolation) {
-      let progress = try exchanges[exchange].body.advance(bytes) { range in
-        if isStream, !range.isEmpty { content.append(range) }
+      let progress = try forwarding.response.advance(bytes) { range in
+        if !range.isEmpty { content.append(range) }
       }
-      for range in content { send(client, bytes.extracting(range)) }
-      switch progress {
-      case .needMore:
-        exchanges[exchange].relayed[Leg.backend.index] &+= UInt64(bytes.count)
-        exchanges[exchange].deadline = now + route(of: exchange).timeouts.responseIdle
-        if !isStream { send(client, bytes) }
-      case .complete(let consumed):
-        exchanges[exchange].relayed[Leg.backend.index] &+= UInt64(consumed)
-        if !isStream { send(client, bytes.extracting(0..<consumed)) }
-        endRelay(exchange, fault: nil)
+      for range in content {
+        exchanges[exchange].relayed[Leg.backend.index] &+= UInt64(range.count)
       }
+      exchanges[exchange].deadline = now + route(of: exchange).timeouts.responseIdle
+      sendContent(client, bytes, content, inChunks: forwarding.chunksResponse)
+      guard case .complete(let consumed) = progress, exchanges.contains(exchange) else { return }
+      // Nobody has asked for what is behind it.
+      if consumed < bytes.count { forwarding.keepsBackend = false }
+      endRelay(exchange, fault: nil)
     } catch {
       endRelay(exchange, fault: .backendAnswerBroken)
     }
@@ -58,30 +80,95 @@ extension Worker where K: ~Copyable {
 
   mutating func relayLegLost(_ exchange: SlotID, _ leg: Leg, _ loss: ConnectionLoss) {
     if leg == .client { return endRelay(exchange, fault: .clientVanished) }
-    let isComplete = loss == .endOfStream && exchanges[exchange].body.mayEndHere
-    endRelay(exchange, fault: isComplete ? nil : .backendVanished)
+    let mayEnd = exchanges[exchange].forwarding?.response.mayEndHere == true
+    endRelay(exchange, fault: loss == .endOfStream && mayEnd ? nil : .backendVanished)
   }
 
   mutating func relayTimedOut(_ exchange: SlotID) { endRelay(exchange, fault: .backendSilent) }
 
+  // MARK: The end
+
   /// A response that is not whole must not look whole: its client's connection is reset.
-  private mutating func endRelay(_ exchange: SlotID, fault: Fault?) {
-    if let attempt = exchanges[exchange].attempt {
-      accessLog.http(
-        attempt.facts, method: attempt.head.methodBytes,
-        ResponseFacts(
-          status: exchanges[exchange].status, duration: now - exchanges[exchange].startedAt,
-          fault: fault?.word, bytes: exchanges[exchange].relayed[Leg.backend.index]),
-        wall: kernel.wallClock())
-    }
-    if let fault { metrics.add(fault.counter) }
+  mutating func endRelay(_ exchange: SlotID, fault: Fault?) {
+    logRelay(exchange, fault: fault)
+    guard let forwarding = exchanges[exchange].forwarding else { return }
+    let upstream = route(of: exchange).upstream
+    let endpoint = exchanges[exchange].endpoint
     let client = exchanges[exchange].client
     let backend = exchanges[exchange].backend
+    if fault == nil, let client {
+      endResponse(client, forwarding)
+    }
+    guard exchanges.contains(exchange) else { return }
     detach(exchange, .client)
     detach(exchange, .backend)
     remove(exchange)
-    if let backend { closeNow(backend) }
-    guard let client else { return }
-    if fault == nil { finish(client, lingering: true) } else { abortNow(client) }
+    let isClean = fault == nil && forwarding.isRequestComplete
+    if let backend, connections.contains(backend) {
+      if isClean, forwarding.keepsBackend {
+        park(backend, upstream: upstream, endpoint: endpoint)
+      } else {
+        closeNow(backend)
+      }
+    }
+    guard let client, connections.contains(client) else { return }
+    if fault != nil { return abortNow(client) }
+    if isClean, forwarding.keepsClient, !connections[client].isStream {
+      continueFront(client)
+    } else {
+      finish(client, lingering: true)
+    }
   }
+
+  private mutating func endResponse(_ client: SlotID, _ forwarding: Forwarding) {
+    guard connections.contains(client), forwarding.chunksResponse else { return }
+    sendEnd(client, trailers: forwarding.response.trailers)
+  }
+
+  private mutating func logRelay(_ exchange: SlotID, fault: Fault?) {
+    if let fault { metrics.add(fault.counter) }
+    guard let attempt = exchanges[exchange].attempt else { return }
+    accessLog.http(
+      attempt.facts, method: attempt.head.methodBytes,
+      ResponseFacts(
+        status: exchanges[exchange].status,
+        duration: kernel.now() - exchanges[exchange].startedAt, fault: fault?.word,
+        bytes: exchanges[exchange].relayed[Leg.backend.index]),
+      wall: kernel.wallClock())
+  }
+}
+
+extension Forwarding {
+  /// Decides how the body of `answer` is read and written, and what is kept after it.
+  fileprivate func begin(
+    _ answer: ResponseHead, _ request: RequestHead, isDraining: Bool
+  ) -> ResponseFraming {
+    let framing: BodyFraming.Length = request.isHEAD ? .none : answer.bodyFraming
+    response = BodyFraming(framing)
+    keepsBackend =
+      answer.version == .http11 && framing != .untilClose
+      && !answer.hasToken("close", in: .connection)
+    if isDraining { keepsClient = false }
+    switch framing {
+    case .none: return .none
+    case .length(let count): return .length(count)
+    case .chunked, .untilClose:
+      guard request.version == .http11 else {
+        if request.version == .http10 { keepsClient = false }
+        return .untilEnd
+      }
+      chunksResponse = true
+      return .chunked
+    }
+  }
+}
+
+/// How a client learns where a response ends.
+enum ResponseFraming: Equatable {
+  /// It has no body; a length that it says it would have is passed on.
+  case none
+  case length(UInt64)
+  case chunked
+  /// With the connection, over HTTP/2 with the stream.
+  case untilEnd
 }

@@ -31,10 +31,11 @@ extension Worker where K: ~Copyable {
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     let facts = request.facts
     facts.route = plan.name
-    let attempt = UpgradeAttempt(
+    let attempt = Attempt(
       head: request.head, facts: facts, request: outgoing,
-      expectedAccept: Self.accept(offer.key),
-      clientAccept: asked.key.isEmpty ? [] : Self.accept(asked.key), offer: offer)
+      upgrade: UpgradeTerms(
+        expectedAccept: Self.accept(offer.key),
+        clientAccept: asked.key.isEmpty ? [] : Self.accept(asked.key), offer: offer))
     guard
       let exchange = exchanges.insert(
         Exchange(client: id, route: route, attempt: attempt, now: now))
@@ -97,29 +98,35 @@ extension Worker where K: ~Copyable {
       attempt.informational += 1
       if attempt.informational > Self.informationalMax {
         refuseAnswer(exchange, "too-many-interim-responses")
+      } else if head.status == 103, exchanges[exchange].forwarding != nil {
+        relayInterim(exchange, head)
       }
     } else if head.status == 101 {
-      switching(exchange, head, attempt)
+      // RFC 9110 section 15.2.2: nobody has asked for it.
+      guard let terms = attempt.upgrade else {
+        return refuseAnswer(exchange, "switching-protocols-unasked")
+      }
+      switching(exchange, head, attempt, terms)
     } else {
       relayFinal(exchange, head, attempt)
     }
   }
 
   private mutating func switching(
-    _ exchange: SlotID, _ head: ResponseHead, _ attempt: UpgradeAttempt
+    _ exchange: SlotID, _ head: ResponseHead, _ attempt: Attempt, _ terms: UpgradeTerms
   ) {
     let agreement: HandshakeAgreement
-    let expected = attempt.expectedAccept
+    let expected = terms.expectedAccept
     do throws(AnswerViolation) {
       agreement = try Handshake.validateAnswer(
-        head, expectedAccept: expected.span, offer: attempt.offer)
+        head, expectedAccept: expected.span, offer: terms.offer)
     } catch {
       return refuseAnswer(exchange, error.word)
     }
     let plan = route(of: exchange)
     guard let client = exchanges[exchange].client,
       let answer = ClientResponse.accepting(
-        head, accept: attempt.clientAccept, agreement: agreement, edits: plan.headers.response,
+        head, accept: terms.clientAccept, agreement: agreement, edits: plan.headers.response,
         onStream: connections[client].isStream)
     else { return refuseAnswer(exchange, "too-many-connection-options") }
     attempt.facts.subprotocol = agreement.subprotocol
@@ -140,6 +147,7 @@ extension Worker where K: ~Copyable {
 
   /// The backend's connection ended before its answer was complete.
   mutating func answerLost(_ exchange: SlotID, _ loss: ConnectionLoss) {
+    if triesAgain(exchange, loss) { return }
     switch loss {
     case .writeStalled, .timedOut: refuse(exchange, .backendSilent)
     case .tls(let failure):

@@ -26,6 +26,26 @@ enum UpstreamRequest {
     return out.finish()
   }
 
+  /// A plain request to a backend. Nil when the head holds what cannot be forwarded.
+  static func plain(
+    _ head: RequestHead, from client: ClientIdentity, edits: HeaderEdits
+  ) -> [UInt8]? {
+    guard let nominated = Nominations(of: head) else { return nil }
+    var out = OutgoingHead(edits)
+    guard out.requestLine(head) else { return nil }
+    out.fixed("Host", host(head))
+    switch head.bodyFraming {
+    case .none: break
+    case .length(let count): out.fixed("Content-Length", Array(String(count).utf8))
+    case .chunked, .untilClose: out.fixed("Transfer-Encoding", literal: "chunked")
+    }
+    out.fields(of: head) { field, name in
+      passes(field, name, isTrusted: client.isTrusted, edits) && !nominated.contains(name)
+    }
+    ForwardedHeaders.write(head, client, to: &out)
+    return out.finish()
+  }
+
   /// As the client wrote it.
   private static func host(_ head: RequestHead) -> [UInt8] {
     if let value = head.onlyValue(of: .host) { return Array(head.bytes[value]) }
@@ -37,7 +57,7 @@ enum UpstreamRequest {
   ) -> Bool {
     let known = field.known
     if known.isHopByHop || known.isHandshake || known.isForwarding { return false }
-    // An upgrade request has no body, so there is nothing to expect 100 for.
+    // We have answered it ourselves, or there is no body to expect 100 for.
     if known == .expect { return false }
     if isProxyName(name) { return false }
     // Says the same as X-Forwarded-For, so the same rule holds.
@@ -92,32 +112,56 @@ enum ClientResponse {
     return .bytes(out.finish())
   }
 
-  /// The head of a final response that is relayed with its body, after which the connection or
-  /// stream ends. `answer.bodyFraming` decides the framing fields.
-  static func relayed(_ answer: ResponseHead, edits: HeaderEdits, onStream: Bool) -> ClientHead? {
+  /// The head of a final response that is relayed with its body. `closes`: the connection ends with it.
+  static func relayed(
+    _ answer: ResponseHead, edits: HeaderEdits, onStream: Bool, framing: ResponseFraming,
+    closes: Bool
+  ) -> ClientHead? {
     guard let nominated = Nominations(of: answer) else { return nil }
     if onStream {
       var out = OutgoingHead(edits, FieldBlock())
-      relay(answer, nominated, to: &out)
+      relay(answer, nominated, framing, to: &out)
       return .fields(
-        status: UInt16(clamping: answer.status), out.finish(), ends: answer.bodyFraming == .none)
+        status: UInt16(clamping: answer.status), out.finish(), ends: framing == .none)
     }
     var out = OutgoingHead(edits)
     out.statusLine(of: answer)
-    relay(answer, nominated, to: &out)
-    out.fixed("Connection", literal: "close")
+    relay(answer, nominated, framing, to: &out)
+    if closes { out.fixed("Connection", literal: "close") }
+    return .bytes(out.finish())
+  }
+
+  /// A 103: fields that hint at what is coming.
+  static func interim(_ answer: ResponseHead, edits: HeaderEdits, onStream: Bool) -> ClientHead? {
+    guard let nominated = Nominations(of: answer) else { return nil }
+    if onStream {
+      var out = OutgoingHead(edits, FieldBlock())
+      out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+      return .interim(status: UInt16(clamping: answer.status), out.finish())
+    }
+    var out = OutgoingHead(edits)
+    out.statusLine(of: answer)
+    out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
     return .bytes(out.finish())
   }
 
   private static func relay<Sink: FieldSink>(
-    _ answer: ResponseHead, _ nominated: Nominations, to out: inout OutgoingHead<Sink>
+    _ answer: ResponseHead, _ nominated: Nominations, _ framing: ResponseFraming,
+    to out: inout OutgoingHead<Sink>
   ) {
     out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
-    switch answer.bodyFraming {
-    case .none, .untilClose: break
+    switch framing {
+    case .none:
+      // Of HEAD and 304: what the body would be (RFC 9110 section 8.6).
+      if answer.status >= 200, answer.status != 204,
+        let length = answer.onlyValue(of: .contentLength)
+      {
+        out.fixed("Content-Length", Array(answer.bytes[length]))
+      }
     case .length(let count): out.fixed("Content-Length", Array(String(count).utf8))
     // The fields of a stream do not take it (RFC 9113 section 8.2.2).
     case .chunked: out.fixed("Transfer-Encoding", literal: "chunked")
+    case .untilEnd: break
     }
     out.ours("Via", literal: "1.1 bascule")
   }

@@ -51,7 +51,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   /// HTTP/2 connections that have something to send: once per turn, so that what many streams have
   /// goes out together.
   var marked: [SlotID] = []
-  /// HTTP/2 connections with more requests than one turn serves.
+  /// Clients' connections that have requests whose turn comes next.
   var crowded: [SlotID] = []
   var http2Events: [HTTP2Event] = []
 
@@ -65,6 +65,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   /// Out of descriptors: a timer decides when accepting goes on.
   var isResting = false
   var nextEndpoint: [Int]
+  var pool: Pool
   var nextExchange: UInt64 = 0
   var drainDeadline: MonotonicTime?
   var isStopped = false
@@ -89,6 +90,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     now = self.kernel.now()
     timers = Timers(now: now)
     pingTag = PingTag(random: self.kernel.random())
+    pool = Pool(shared.upstreams)
     nextEndpoint = shared.upstreams.map { $0.addresses.isEmpty ? 0 : index % $0.addresses.count }
     events.reserveCapacity(Self.eventsPerTurn)
   }

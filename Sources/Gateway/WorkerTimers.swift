@@ -86,6 +86,7 @@ extension Worker where K: ~Copyable {
       logTLSFailure(id, "handshake timed out")
       closeNow(id)
     case .requestHead: headTimedOut(id)
+    case .requestBody: requestBodyTimedOut(id)
     case .keepAliveIdle: idleTimedOut(id)
     case .writeStall: connectionLost(id, .writeStalled)
     case .lingering: lingeringTimedOut(id)
@@ -124,7 +125,7 @@ extension Worker where K: ~Copyable {
   func writeStall(_ id: SlotID) -> TimeSpan { timeouts(of: id).writeStall }
   func closeTimeout(_ id: SlotID) -> TimeSpan { timeouts(of: id).close }
 
-  private func timeouts(of id: SlotID) -> RouteTimeouts {
+  func timeouts(of id: SlotID) -> RouteTimeouts {
     guard let exchange = connections[id].exchange, exchanges.contains(exchange) else {
       return shared.timeouts
     }

@@ -20,7 +20,7 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case http2EmptyFrameFloods, http2UnknownFrameFloods, http2OverheadFloods
   case http2QueuedControlFloods
   // Backends
-  case connectAttempts, connectFailures, endpointsExhausted, backendSilent, backendAnswersBroken
+  case connectAttempts, connectionsReused, retries, connectFailures, endpointsExhausted, backendSilent, backendAnswersBroken
   case backendRefusals
   // Bridges and tunnels
   case bridgesOpened, bridgesClosed, tunnelsOpened, tunnelsClosed
@@ -83,6 +83,9 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     case .http2QueuedControlFloods:
       ("http2_queued_control_floods", "Clients that do not read our answers to control frames.")
     case .connectAttempts: ("connect_attempts", "Connections to backends begun.")
+    case .connectionsReused:
+      ("connections_reused", "Requests sent on a connection that had served before.")
+    case .retries: ("retries", "Requests sent again because a reused connection had closed.")
     case .connectFailures: ("connect_failures", "Connections to backends that did not come about.")
     case .endpointsExhausted: ("endpoints_exhausted", "Requests no endpoint could take: 503.")
     case .backendSilent: ("backend_silent", "Backends that did not answer in time: 504.")

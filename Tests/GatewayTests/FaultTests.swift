@@ -17,7 +17,7 @@ private let page: [Expected] = [
   Expected(faults: [.noRoute], status: 404),
   Expected(faults: [.originRefused], status: 403),
   Expected(faults: [.methodNotAllowed], status: 405),
-  Expected(faults: [.headTooSlow], status: 408),
+  Expected(faults: [.headTooSlow, .bodyTooSlow], status: 408),
   Expected(faults: [.lineTooLong], status: 414),
   Expected(faults: [.headTooLarge], status: 431),
   Expected(faults: [.httpVersion], status: 505),

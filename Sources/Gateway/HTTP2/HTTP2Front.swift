@@ -199,9 +199,13 @@ extension Worker where K: ~Copyable {
     var ids: [SlotID] = []
     swap(&ids, &crowded)
     for id in ids where connections.contains(id) {
-      guard case .http2(let front) = connections[id].role else { continue }
-      front.isCrowded = false
-      serveWaiting(front)
+      switch connections[id].role {
+      case .http2(let front):
+        front.isCrowded = false
+        serveWaiting(front)
+      case .front: serveRequests(id)
+      case .stream, .upstream, .echo: break
+      }
     }
   }
 

@@ -52,7 +52,9 @@ extension Worker where K: ~Copyable {
       return false
     }
     switch exchanges[exchange].phase {
-    case .connecting, .awaitingAnswer, .relayingResponse: return false
+    case .connecting: return false
+    case .awaitingAnswer, .relayingResponse:
+      guard exchanges[exchange].forwarding?.hasStarted == true else { return false }
     case .bridge, .tunnel: break
     }
     guard let backend = exchanges[exchange].backend, connections.contains(backend) else {

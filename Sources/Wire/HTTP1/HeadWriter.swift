@@ -15,9 +15,18 @@ public struct HeadWriter: Sendable {
   public mutating func requestLine(
     _ method: StaticString, path: Span<UInt8>, query: Span<UInt8>?
   ) -> Bool {
-    guard !path.isEmpty, Self.isVisible(path) else { return false }
+    var name: [UInt8] = []
+    ASCII.append(method, to: &name)
+    return requestLine(name.span, path: path, query: query)
+  }
+
+  /// The same with a method that a client chose, which has to be a token.
+  public mutating func requestLine(
+    _ method: Span<UInt8>, path: Span<UInt8>, query: Span<UInt8>?
+  ) -> Bool {
+    guard Self.isName(method), !path.isEmpty, Self.isVisible(path) else { return false }
     if let query, !Self.isVisible(query) { return false }
-    ASCII.append(method, to: &bytes)
+    append(method)
     bytes.append(UInt8(ascii: " "))
     append(path)
     if let query {

@@ -1,0 +1,225 @@
+// Plain HTTP: a request that asks for no WebSocket goes to a backend, its body as it comes, and the
+// response comes back. Bodies are decoded on one side and framed anew on the other; nothing is kept
+// but what a socket refuses. `ResponseRelay.swift` has the way back.
+
+import Bytes
+import Configuration
+import Kernel
+import Telemetry
+import Wire
+
+/// What such an exchange has beside the rest; a refused upgrade has it from the refusal on.
+final class Forwarding {
+  /// Follows the request's body.
+  var request: BodyFraming
+  var isRequestComplete: Bool
+  /// The backend is not told the length but gets chunks.
+  let chunksRequest: Bool
+  /// The backend has the head, and may have the body.
+  var hasStarted = false
+  /// Another endpoint, or a fresh connection, may be tried without doing anything twice.
+  let isRepeatable: Bool
+  /// The backend's connection has served before. It may have been closing while the request went out.
+  var isReused = false
+  var usesPool = true
+
+  /// Follows the response's body.
+  var response = BodyFraming(.none)
+  var chunksResponse = false
+  /// What becomes of the connections when the response is complete.
+  var keepsClient: Bool
+  var keepsBackend = false
+
+  init(_ head: RequestHead, keepsClient: Bool) {
+    request = BodyFraming(head.bodyFraming)
+    isRequestComplete = !head.hasBody
+    switch head.bodyFraming {
+    case .none, .length: chunksRequest = false
+    case .chunked, .untilClose: chunksRequest = true
+    }
+    isRepeatable = !head.hasBody && head.isIdempotent
+    self.keepsClient = keepsClient
+  }
+
+  /// Of an upgrade that the backend has refused: the one response is relayed, then both sides end.
+  init() {
+    request = BodyFraming(.none)
+    isRequestComplete = true
+    chunksRequest = false
+    isRepeatable = false
+    keepsClient = false
+  }
+}
+
+extension Worker where K: ~Copyable {
+  mutating func beginForwarding(
+    _ id: SlotID, _ route: Int, _ request: AnsweredRequest, _ client: ClientIdentity
+  ) {
+    let plan = shared.routes[route]
+    let outgoing = UpstreamRequest.plain(
+      request.head, from: client, edits: plan.headers.request)
+    guard let outgoing else { return respond(id, .malformedRequest, to: request) }
+    request.facts.route = plan.name
+    let attempt = UpgradeAttempt(head: request.head, facts: request.facts, request: outgoing)
+    guard
+      let exchange = exchanges.insert(
+        Exchange(client: id, route: route, attempt: attempt, now: now))
+    else { return respond(id, .limitReached, to: request, detail: "exchanges") }
+    exchanges[exchange].forwarding = Forwarding(
+      request.head, keepsClient: keepsConnection(request.head))
+    connections[id].exchange = exchange
+    // Its body waits until there is somebody to take it.
+    connections[id].pauses.insert(.awaitingAnswer)
+    if request.head.expectsContinue { sendContinue(id) }
+    dial(exchange)
+  }
+
+  // MARK: The request's body
+
+  /// The backend has taken the head, or has it queued before everything else.
+  mutating func startRequestBody(_ exchange: SlotID) {
+    guard exchanges.contains(exchange), let forwarding = exchanges[exchange].forwarding,
+      !forwarding.hasStarted, case .awaitingAnswer = exchanges[exchange].phase,
+      let client = exchanges[exchange].client
+    else { return }
+    forwarding.hasStarted = true
+    var waiting = ByteQueue()
+    swap(&waiting, &connections[client].input)
+    waiting.withSpan { relayRequestBody(exchange, $0) }
+    guard exchanges.contains(exchange), connections.contains(client) else { return }
+    if connections[client].pauses.contains(.finished) { requestEnded(exchange) }
+    connections[client].pauses.remove(.awaitingAnswer)
+    updateInterest(client)
+    settleCredit(client)
+    if !forwarding.isRequestComplete { watchForBody(client) }
+  }
+
+  /// Bytes of the client, while its request is under way.
+  mutating func requestBodyReceived(
+    _ exchange: SlotID, _ id: SlotID, _ forwarding: Forwarding, _ bytes: Span<UInt8>
+  ) {
+    guard forwarding.hasStarted else { return connections[id].input.append(bytes) }
+    relayRequestBody(exchange, bytes)
+    if connections.contains(id), !forwarding.isRequestComplete { watchForBody(id) }
+  }
+
+  private mutating func relayRequestBody(_ exchange: SlotID, _ bytes: Span<UInt8>) {
+    guard let forwarding = exchanges[exchange].forwarding,
+      let client = exchanges[exchange].client
+    else { return }
+    guard !forwarding.isRequestComplete else { return keepForLater(client, bytes) }
+    var content: [Range<Int>] = []
+    do throws(HTTPViolation) {
+      let progress = try forwarding.request.advance(bytes) { content.append($0) }
+      if let backend = exchanges[exchange].backend {
+        sendContent(backend, bytes, content, inChunks: forwarding.chunksRequest)
+      }
+      guard case .complete(let consumed) = progress, exchanges.contains(exchange) else { return }
+      requestEnded(exchange)
+      if connections.contains(client) {
+        keepForLater(client, bytes.extracting(consumed..<bytes.count))
+      }
+    } catch {
+      requestBroken(exchange, error)
+    }
+  }
+
+  /// Requests that came behind this one wait, and beyond a bound are not read.
+  private mutating func keepForLater(_ id: SlotID, _ bytes: Span<UInt8>) {
+    guard !bytes.isEmpty else { return }
+    connections[id].input.append(bytes)
+    guard connections[id].input.count >= Self.outputHighMark else { return }
+    connections[id].pauses.insert(.awaitingAnswer)
+    updateInterest(id)
+  }
+
+  /// The request is complete, on a stream also by END_STREAM.
+  mutating func requestEnded(_ exchange: SlotID) {
+    guard let forwarding = exchanges[exchange].forwarding, !forwarding.isRequestComplete else {
+      return
+    }
+    forwarding.isRequestComplete = true
+    if let client = exchanges[exchange].client, connections[client].timeout == .requestBody {
+      clearTimeout(client)
+    }
+    if forwarding.chunksRequest, let backend = exchanges[exchange].backend {
+      sendEnd(backend, trailers: forwarding.request.trailers)
+    }
+  }
+
+  private mutating func watchForBody(_ id: SlotID) {
+    switch connections[id].timeout {
+    case .none, .requestBody:
+      setTimeout(id, .requestBody, after: timeouts(of: id).requestBody)
+    default: break
+    }
+  }
+
+  /// Nothing of the body came for its time, while it was being read.
+  mutating func requestBodyTimedOut(_ id: SlotID) {
+    guard let exchange = connections[id].exchange, exchanges.contains(exchange) else { return }
+    guard connections[id].pauses.isEmpty else { return watchForBody(id) }
+    endRequest(exchange, .bodyTooSlow)
+  }
+
+  private mutating func requestBroken(_ exchange: SlotID, _ violation: HTTPViolation) {
+    endRequest(exchange, .of(violation), detail: violation.word)
+  }
+
+  /// Ends an exchange for its request's sake: with a status as long as none has been sent.
+  private mutating func endRequest(
+    _ exchange: SlotID, _ fault: Fault, detail: StaticString? = nil
+  ) {
+    switch exchanges[exchange].phase {
+    case .connecting, .awaitingAnswer: refuse(exchange, fault, detail: detail)
+    case .relayingResponse: endRelay(exchange, fault: fault)
+    case .bridge, .tunnel: break
+    }
+  }
+
+  // MARK: Trying again
+
+  /// The backend's connection ended before its answer. One that had served before may have been closing
+  /// while the request went out: then it goes to a fresh one, if doing it twice does no harm.
+  mutating func triesAgain(_ exchange: SlotID, _ loss: ConnectionLoss) -> Bool {
+    guard let forwarding = exchanges[exchange].forwarding, forwarding.isReused,
+      forwarding.isRepeatable, let attempt = exchanges[exchange].attempt,
+      attempt.informational == 0
+    else { return false }
+    switch loss {
+    case .endOfStream, .failed: break
+    case .tls, .writeStalled, .timedOut: return false
+    }
+    forwarding.isReused = false
+    forwarding.usesPool = false
+    forwarding.hasStarted = false
+    attempt.endpointsTried = max(0, attempt.endpointsTried - 1)
+    exchanges[exchange].phase = .connecting
+    metrics.add(.retries)
+    dial(exchange)
+    return true
+  }
+
+  // MARK: Framing
+
+  /// Sends what `content` names of `bytes`; in chunks each with its size, and with one send.
+  mutating func sendContent(
+    _ id: SlotID, _ bytes: Span<UInt8>, _ content: [Range<Int>], inChunks: Bool
+  ) {
+    guard inChunks else {
+      for range in content { send(id, bytes.extracting(range)) }
+      return
+    }
+    let frames = self.frames
+    frames.reset()
+    for range in content { ChunkWriter.appendChunk(bytes.extracting(range), to: frames) }
+    frames.withSpan { send(id, $0) }
+  }
+
+  mutating func sendEnd(_ id: SlotID, trailers: [UInt8]) {
+    let frames = self.frames
+    frames.reset()
+    ChunkWriter.appendEnd(trailers: trailers, to: frames)
+    frames.withSpan { send(id, $0) }
+  }
+}

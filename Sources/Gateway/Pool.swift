@@ -1,0 +1,69 @@
+// Connections to backends that wait for their next request. Each worker has its own; a connection is
+// put here only behind a response that ended where its framing said, with nothing behind it. One that
+// closes or speaks while it waits is gone by its generation: `take` finds no slot any more.
+
+import Bytes
+import Configuration
+import Kernel
+import Telemetry
+import Wire
+
+/// By upstream, then by endpoint; the last one in is the first out, so that the rest can end.
+struct Pool {
+  /// Of one endpoint and worker.
+  static var idleMax: Int { 64 }
+  private var idle: [[[SlotID]]]
+
+  init(_ upstreams: [UpstreamPlan]) {
+    idle = upstreams.map { Array(repeating: [], count: $0.addresses.count) }
+  }
+
+  mutating func put(_ id: SlotID, _ upstream: Int, _ endpoint: Int) -> SlotID? {
+    let oldest = idle[upstream][endpoint].count < Self.idleMax
+      ? nil : idle[upstream][endpoint].removeFirst()
+    idle[upstream][endpoint].append(id)
+    return oldest
+  }
+
+  mutating func take(_ upstream: Int, _ endpoint: Int) -> SlotID? {
+    idle[upstream][endpoint].popLast()
+  }
+}
+
+extension Worker where K: ~Copyable {
+  /// A connection that has served `exchange` and may serve another.
+  mutating func park(_ id: SlotID, upstream: Int, endpoint: Int) {
+    guard drainDeadline == nil, case .upstream = connections[id].role,
+      connections[id].input.isEmpty, !connections[id].hasUnsent, connections[id].failure == nil,
+      connections[id].pauses.isEmpty
+    else { return closeNow(id) }
+    setTimeout(id, .keepAliveIdle, after: shared.timeouts.upstreamKeepAlive)
+    if let oldest = pool.put(id, upstream, endpoint), connections.contains(oldest),
+      connections[oldest].exchange == nil
+    {
+      closeNow(oldest)
+    }
+  }
+
+  /// An idle connection to that endpoint.
+  mutating func takeIdle(upstream: Int, endpoint: Int) -> SlotID? {
+    while let id = pool.take(upstream, endpoint) {
+      if connections.contains(id), connections[id].exchange == nil { return id }
+    }
+    return nil
+  }
+
+  /// Sends the exchange's request on a connection that has served before.
+  mutating func reuse(_ exchange: SlotID, _ id: SlotID, _ forwarding: Forwarding) {
+    guard let attempt = exchanges[exchange].attempt else { return }
+    forwarding.isReused = true
+    clearTimeout(id)
+    connections[id].exchange = exchange
+    exchanges[exchange].setConnection(.backend, id)
+    exchanges[exchange].phase = .awaitingAnswer
+    setTimeout(exchange: exchange, .upgrade, after: route(of: exchange).timeouts.response)
+    metrics.add(.connectionsReused)
+    send(id, attempt.request)
+    startRequestBody(exchange)
+  }
+}
