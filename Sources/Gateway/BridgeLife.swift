@@ -41,6 +41,7 @@ extension Worker where K: ~Copyable {
     setTimeout(
       exchange: exchange, .tunnelIdle, after: route(of: exchange).timeouts.tunnelIdle)
     useWhatWaited(exchange)
+    if drainDeadline != nil, exchanges.contains(exchange) { endTunnel(exchange, .drain) }
   }
 
   private mutating func useWhatWaited(_ exchange: SlotID) {

@@ -61,11 +61,10 @@ extension Worker where K: ~Copyable {
   /// something pending, so that one read adds little to what is waiting.
   private func readLimit(_ id: SlotID) -> Int {
     guard let exchange = connections[id].exchange, exchanges.contains(exchange),
-      let other = exchanges[exchange].other(than: id), connections.contains(other),
-      !connections[other].hasUnsent
+      let other = exchanges[exchange].other(than: id), connections.contains(other)
     else { return Self.smallRead }
     if connections[other].isStream { return streamReadLimit(other) }
-    return Self.largeRead
+    return connections[other].hasUnsent ? Self.smallRead : Self.largeRead
   }
 
   private mutating func decrypt(_ id: SlotID, _ ciphertext: SharedBuffer) {
@@ -329,10 +328,15 @@ extension Worker where K: ~Copyable {
   private mutating func readLastWords(_ id: SlotID) {
     for _ in 0..<Self.lastReadsMax {
       guard connections.contains(id), connections[id].pauses.isEmpty, !connections[id].isDone,
-        connections[id].exchange != nil, case .bytes = receive(id)
+        hasExchanges(id), case .bytes = receive(id)
       else { return }
       useReceived(id)
     }
+  }
+
+  private func hasExchanges(_ id: SlotID) -> Bool {
+    if case .http2(let front) = connections[id].role { return !front.streams.isEmpty }
+    return connections[id].exchange != nil
   }
 
   // MARK: Interest

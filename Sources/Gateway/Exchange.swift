@@ -232,9 +232,11 @@ extension Worker where K: ~Copyable {
       connections[id].exchange = nil
     }
     exchanges[exchange].setConnection(leg, nil)
-    if let other = exchanges[exchange].connection(leg.other), connections.contains(other),
-      connections[other].pauses.contains(.backpressure)
-    {
+    guard let other = exchanges[exchange].connection(leg.other), connections.contains(other) else {
+      return
+    }
+    settleCredit(other)
+    if connections[other].pauses.contains(.backpressure) {
       connections[other].pauses.remove(.backpressure)
       updateInterest(other)
     }

@@ -80,6 +80,41 @@ struct Timers: ~Copyable {
     if kept == 0 { occupied[bucket / 64] &= ~(1 << UInt64(bucket % 64)) }
   }
 
+  // MARK: Past tenants
+
+  /// Drops the entries of slots that have gone or have a nearer one, if there are many of them. What
+  /// is cheap to open and to end would otherwise leave its entries by the million.
+  mutating func sweepIfOvergrown(
+    _ connections: borrowing Slab<Connection>, _ exchanges: borrowing Slab<Exchange>
+  ) {
+    guard count > 4 * (connections.count + exchanges.count) + 4_096 else { return }
+    for bucket in buckets.indices where !buckets[bucket].isEmpty {
+      var kept = 0
+      for index in 0..<buckets[bucket].count {
+        let entry = buckets[bucket][index]
+        guard Self.isTimely(entry, connections, exchanges) else { continue }
+        buckets[bucket][kept] = entry
+        kept += 1
+      }
+      count -= buckets[bucket].count - kept
+      // A new array, for the old one has the size of the worst moment.
+      buckets[bucket] = Array(buckets[bucket][0..<kept])
+      if kept == 0 { occupied[bucket / 64] &= ~(1 << UInt64(bucket % 64)) }
+    }
+  }
+
+  /// A slot looks at no entry but its last.
+  static func isTimely(
+    _ entry: Entry, _ connections: borrowing Slab<Connection>,
+    _ exchanges: borrowing Slab<Exchange>
+  ) -> Bool {
+    switch entry.owner {
+    case .connection(let id): connections.contains(id) && connections[id].armedAt == entry.deadline
+    case .exchange(let id): exchanges.contains(id) && exchanges[id].armedAt == entry.deadline
+    case .acceptPause, .drain: true
+    }
+  }
+
   /// How long the loop may sleep; nil when nothing is waiting. May be early, never late.
   func sleep(now: MonotonicTime) -> TimeSpan? {
     guard count > 0 else { return nil }

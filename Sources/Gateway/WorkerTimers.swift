@@ -55,19 +55,17 @@ extension Worker where K: ~Copyable {
 
   mutating func fireTimers() {
     while let entry = timers.next(now: now) {
-      switch entry.owner {
       // An entry that a nearer one has replaced ends here; put back, they would add up.
-      case .connection(let id):
-        if connections.contains(id), connections[id].armedAt == entry.deadline {
-          fire(connection: id)
-        }
-      case .exchange(let id):
-        if exchanges.contains(id), exchanges[id].armedAt == entry.deadline { fire(exchange: id) }
+      guard Timers.isTimely(entry, connections, exchanges) else { continue }
+      switch entry.owner {
+      case .connection(let id): fire(connection: id)
+      case .exchange(let id): fire(exchange: id)
       case .acceptPause: resumeAccepting()
       case .drain: break
       }
       if !casualties.isEmpty { reapCasualties() }
     }
+    timers.sweepIfOvergrown(connections, exchanges)
   }
 
   private mutating func fire(connection id: SlotID) {

@@ -47,4 +47,21 @@ struct TimersTests {
     let rest = timers.sleep(now: now)
     #expect(rest == nil)
   }
+
+  @Test("entries of slots that are gone do not add up, and others stay")
+  func sweeps() {
+    let connections = Slab<Connection>(capacity: 1)
+    let exchanges = Slab<Exchange>(capacity: 1)
+    var timers = Timers(now: at(0))
+    timers.add(.drain, at: at(30_000))
+    for index in 0..<20_000 {
+      timers.add(.connection(SlotID(packed: 1 << 32)), at: at(60_000 + Int64(index % 100) * 10))
+      timers.sweepIfOvergrown(connections, exchanges)
+      #expect(timers.count <= 4_097)
+    }
+    let fired = timers.next(now: at(30_010))?.owner
+    #expect(fired == .drain)
+    let rest = timers.next(now: at(30_020))?.owner
+    #expect(rest == nil)
+  }
 }

@@ -17,6 +17,7 @@ struct RigSettings {
   var timeouts = Timeouts()
   var trusted: [AddressBlock] = []
   var connections = 64
+  var protocols = [ListenerSettings.ApplicationProtocol.http11]
   var backends = 1
   var seed: UInt64 = 1
   var machine = SimulationOptions.calm
@@ -74,7 +75,11 @@ final class Rig {
     worker = Worker(
       kernel: simulation.makeKernel(), shared: shared, index: 0, metrics: metrics,
       mailbox: mailbox, wakeup: wakeup,
-      listeners: [Listener(descriptor: listener, service: .gateway, tls: nil, port: 8_080)])
+      listeners: [
+        Listener(
+          descriptor: listener, service: .gateway, tls: nil, protocols: settings.protocols,
+          port: 8_080)
+      ])
     let hasStarted = worker.start()
     #expect(hasStarted)
   }

@@ -54,6 +54,24 @@ struct TunnelTests {
     rig.expectClean()
   }
 
+  @Test("a tunnel that begins during a drain is told to go at once")
+  func lateForDrain() {
+    let rig = makeRig()
+    let list = rig.backends { _ in }
+    let client = rig.connect()
+    rig.run(atMost: .seconds(1)) { !list.ends.isEmpty && !list.ends[0].head.isEmpty }
+    rig.post(.drain)
+    rig.settle()
+    list.ends[0].accept()
+    rig.settle()
+    #expect(client.status == 101 && client.peer.hasEnded && list.ends[0].peer.hasEnded)
+    client.peer.finish()
+    list.ends[0].peer.finish()
+    rig.settle()
+    #expect(rig.isStopped)
+    rig.expectClean()
+  }
+
   @Test("a reset passes as a reset")
   func reset() {
     let rig = makeRig()

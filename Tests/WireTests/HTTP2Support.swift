@@ -194,13 +194,13 @@ final class Conversation {
           ends: ends))
     case .refused(let stream, let violation): seen.append(.refused(stream, violation))
     case .malformed(let stream): seen.append(.malformed(stream))
-    case .data(let stream, let range):
+    case .data(let stream, _, let range):
       if case .data(stream, let before)? = seen.last {
         seen[seen.count - 1] = .data(stream, before + bytes[range])
       } else {
         seen.append(.data(stream, Array(bytes[range])))
       }
-    case .ended(let stream): seen.append(.ended(stream))
+    case .ended(let stream, _): seen.append(.ended(stream))
     case .closed(let stream, let owner, let code, let byPeer):
       seen.append(.closed(stream, owner: owner, code: code, byPeer: byPeer))
     case .sent(let stream, let owner, let count):

@@ -21,6 +21,8 @@ final class HTTP2Front {
   var waiting: [WaitingRequest] = []
   /// Bytes of all streams that the session holds.
   var queued = 0
+  /// Some of its streams wait for their client's end, and for nothing else.
+  var hasEnding = false
   var isMarked = false
   var isCrowded = false
   var goingAway = GoingAway.no
@@ -127,11 +129,12 @@ extension Worker where K: ~Copyable {
         refuseUnread(id, .of(violation), detail: violation.word)
       }
     case .malformed: metrics.add(.requestsMalformed)
-    case .data(let stream, let range):
-      guard let id = slot(front, stream) else { return }
+    case .data(let stream, let owner, let range):
+      guard let id = slot(front, stream, owner) else { return }
       bytes.select(base + range.lowerBound..<base + range.upperBound)
       streamReceived(id, bytes)
-    case .ended(let stream): if let id = slot(front, stream) { streamEnded(id) }
+    case .ended(let stream, let owner):
+      if let id = slot(front, stream, owner) { streamEnded(id) }
     case .closed(_, let owner, _, _): if let owner { streamClosed(SlotID(packed: owner)) }
     case .sent(_, let owner, let count):
       if let owner { streamSent(SlotID(packed: owner), front, count) }
@@ -140,8 +143,9 @@ extension Worker where K: ~Copyable {
     }
   }
 
-  private func slot(_ front: HTTP2Front, _ stream: Int32) -> SlotID? {
-    guard let owner = front.session.owner(of: stream) else { return nil }
+  /// `owner`: nil for a stream that came in the same call.
+  private func slot(_ front: HTTP2Front, _ stream: Int32, _ owner: UInt64?) -> SlotID? {
+    guard let owner = owner ?? front.session.owner(of: stream) else { return nil }
     let id = SlotID(packed: owner)
     return connections.contains(id) ? id : nil
   }
@@ -168,9 +172,9 @@ extension Worker where K: ~Copyable {
       front.session.reset(number, .refusedStream)
       return nil
     }
+    streams += 1
     front.session.setOwner(number, id.packed)
     front.streams.append(id)
-    streams += 1
     metrics.add(.http2Streams)
     metrics.add(.requests)
     return id
@@ -232,20 +236,26 @@ extension Worker where K: ~Copyable {
   private static var bytesPerSend: Int { 64 * 1024 }
 
   /// As long as the socket takes it all; what is left waits in the session, stream by stream.
-  mutating func sendQueued(_ id: SlotID, _ front: HTTP2Front) {
-    let frames = self.frames
-    while connections.contains(id), connections[id].output.isEmpty, connections[id].failure == nil {
-      var events: [HTTP2Event] = []
-      swap(&events, &http2Events)
-      frames.reset()
-      front.session.send(into: frames, limit: Self.bytesPerSend, events: &events)
-      frames.withSpan { send(id, $0) }
-      for event in events { handle(event, front, frames, from: 0) }
-      let isEmpty = frames.isEmpty
-      events.removeAll(keepingCapacity: true)
-      swap(&events, &http2Events)
-      if isEmpty { break }
-    }
+  private mutating func sendQueued(_ id: SlotID, _ front: HTTP2Front) {
+    guard case .open = connections[id].ending else { return }
+    while connections[id].output.isEmpty, connections[id].failure == nil, sendSome(id, front) {}
+    if let violation = front.session.failure { return failHTTP2(id, front, violation) }
+    watchStreams(front)
     finishIfGone(id, front)
+  }
+
+  /// Sends about 64 KiB of the session's frames; false when it has none.
+  mutating func sendSome(_ id: SlotID, _ front: HTTP2Front) -> Bool {
+    let frames = self.frames
+    var events: [HTTP2Event] = []
+    swap(&events, &http2Events)
+    frames.reset()
+    front.session.send(into: frames, limit: Self.bytesPerSend, events: &events)
+    frames.withSpan { send(id, $0) }
+    for event in events { handle(event, front, frames, from: 0) }
+    let hasSent = !frames.isEmpty
+    events.removeAll(keepingCapacity: true)
+    swap(&events, &http2Events)
+    return hasSent
   }
 }

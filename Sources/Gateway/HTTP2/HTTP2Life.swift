@@ -11,23 +11,26 @@ extension Worker where K: ~Copyable {
   // MARK: Time
 
   /// Sets what the connection's deadline is now. Running ones of the same meaning are kept: traffic
-  /// without a stream must not keep a connection alive.
+  /// without a stream must not keep a connection alive. Output that a stricter deadline has covered
+  /// gets its own when that is over.
   mutating func setHTTP2Timeout(_ id: SlotID, _ front: HTTP2Front) {
     switch connections[id].timeout {
     case .writeStall, .lingering, .http2Drain, .tlsHandshake: return
     case .none, .requestHead, .requestBody, .keepAliveIdle, .http2Silence: break
     }
-    let wanted = wantedTimeout(front)
+    let wanted = wantedTimeout(id, front)
     guard connections[id].timeout != wanted else { return }
     switch wanted {
     case .requestHead: setTimeout(id, wanted, after: shared.timeouts.requestHead)
+    case .writeStall: setTimeout(id, wanted, after: writeStall(id))
     case .keepAliveIdle: setTimeout(id, wanted, after: shared.timeouts.keepAlive)
     default: setTimeout(id, wanted, after: Self.silenceAllowed)
     }
   }
 
-  private func wantedTimeout(_ front: HTTP2Front) -> ConnectionTimeout {
+  private func wantedTimeout(_ id: SlotID, _ front: HTTP2Front) -> ConnectionTimeout {
     if front.session.isAwaitingBytes { return .requestHead }
+    if !connections[id].output.isEmpty { return .writeStall }
     return front.streams.isEmpty ? .keepAliveIdle : .http2Silence
   }
 
@@ -86,12 +89,13 @@ extension Worker where K: ~Copyable {
     closeHTTP2(id, front)
   }
 
-  /// Sends what the session still has to say, GOAWAY above all, and ends the connection.
+  /// Sends what a failed session still has to say, GOAWAY above all, behind whatever waits, and ends
+  /// the connection.
   private mutating func closeHTTP2(_ id: SlotID, _ front: HTTP2Front) {
     guard connections.contains(id) else { return }
     front.goingAway = .final
-    sendQueued(id, front)
-    if connections.contains(id) { finish(id, lingering: true) }
+    _ = sendSome(id, front)
+    finish(id, lingering: true)
   }
 
   /// The connection is gone or will be: its streams are lost to their exchanges.
@@ -108,10 +112,11 @@ extension Worker where K: ~Copyable {
   /// No new streams are wanted. The answer to a PING tells that everything the client sent before it
   /// knew has arrived.
   mutating func beginGoingAway(_ id: SlotID, _ front: HTTP2Front) {
-    // It was idle, and a stream came in its last moment.
-    if front.goingAway == .final, drainDeadline != nil { return endBridges(front) }
-    guard front.goingAway == .no else { return }
-    front.goingAway = .announced
+    switch front.goingAway {
+    case .no: front.goingAway = .announced
+    case .announced: return
+    case .final: return drainStreams(front)
+    }
     front.session.goAway(isFinal: false)
     front.session.ping(kernel.random())
     setTimeout(id, .http2Drain, after: Self.announcementTime)
@@ -126,12 +131,14 @@ extension Worker where K: ~Copyable {
     guard case .http2(let front) = connections[id].role else { return }
     front.goingAway = .final
     if connections[id].timeout == .http2Drain { clearTimeout(id) }
+    setHTTP2Timeout(id, front)
     front.session.goAway(isFinal: true)
     markForSending(front)
-    if drainDeadline != nil { endBridges(front) }
+    drainStreams(front)
   }
 
-  private mutating func endBridges(_ front: HTTP2Front) {
+  private mutating func drainStreams(_ front: HTTP2Front) {
+    guard drainDeadline != nil else { return }
     for stream in front.streams {
       guard connections.contains(stream), let exchange = connections[stream].exchange,
         exchanges.contains(exchange)

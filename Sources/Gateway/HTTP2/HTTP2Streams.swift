@@ -102,7 +102,6 @@ extension Worker where K: ~Copyable {
     if connections[id].queued == 0 { connections[id].queuedSince = now }
     connections[id].queued += bytes.count
     link.front.queued += bytes.count
-    watchForStall(id)
     markForSending(link.front)
     pauseSourceIfFull(id)
   }
@@ -114,13 +113,25 @@ extension Worker where K: ~Copyable {
     connections[id].queued = max(0, connections[id].queued - count)
     resumeSourceIfDrained(id)
     guard connections.contains(id) else { return }
-    if connections[id].hasUnsent {
-      if connections[id].timeout == .writeStall { clearTimeout(id) }
-      return watchForStall(id)
-    }
+    if connections[id].timeout == .writeStall { clearTimeout(id) }
+    guard !connections[id].hasUnsent else { return }
     switch connections[id].ending {
     case .open: outputDrained(id)
-    case .closeWhenSent, .lingerWhenSent, .lingering: lingerOnStream(id)
+    case .closeWhenSent, .lingerWhenSent, .lingering: front.hasEnding = true
+    }
+  }
+
+  /// Starts the clocks of streams that wait for their client after this turn's frames have gone. Most
+  /// are over before they need one.
+  mutating func watchStreams(_ front: HTTP2Front) {
+    guard front.queued > 0 || front.hasEnding else { return }
+    front.hasEnding = false
+    for stream in front.streams where connections[stream].timeout == .none {
+      switch connections[stream].ending {
+      case _ where connections[stream].hasUnsent: watchForStall(stream)
+      case .open: break
+      case .closeWhenSent, .lingerWhenSent, .lingering: lingerOnStream(stream)
+      }
     }
   }
 
@@ -153,14 +164,13 @@ extension Worker where K: ~Copyable {
     connections[id].input.removeAll()
     connections[id].ending = hurried ? .lingerWhenSent : .closeWhenSent
     clearTimeout(id)
-    if hurried || !connections[id].hasUnsent { lingerOnStream(id) } else { watchForStall(id) }
+    if hurried { lingerOnStream(id) } else { link.front.hasEnding = true }
     settleCredit(id)
   }
 
   private static var timeForAnswer: TimeSpan { .seconds(1) }
 
   private mutating func lingerOnStream(_ id: SlotID) {
-    guard connections[id].timeout != .lingering else { return }
     if case .closeWhenSent = connections[id].ending {
       setTimeout(id, .lingering, after: Self.timeForAnswer)
     } else {

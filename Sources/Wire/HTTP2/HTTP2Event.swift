@@ -13,10 +13,11 @@ public enum HTTP2Event: Sendable {
   /// A request that is malformed in the sense of RFC 9113, section 8.1.1. The stream is gone, with
   /// RST_STREAM(PROTOCOL_ERROR); there is nothing to answer.
   case malformed(stream: Int32)
-  /// Payload of DATA: a range of the bytes given to `receive`. Never empty, never padding.
-  case data(stream: Int32, Range<Int>)
+  /// Payload of DATA: a range of the bytes given to `receive`. Never empty, never padding. `owner`, here
+  /// and below, is the one from before the call: the stream may be gone by its end.
+  case data(stream: Int32, owner: UInt64?, Range<Int>)
   /// END_STREAM from the peer, on DATA or on trailers.
-  case ended(stream: Int32)
+  case ended(stream: Int32, owner: UInt64?)
   /// The stream is gone: both sides ended, or RST_STREAM was received (`byPeer`) or has been sent.
   /// `owner` is nil as well when it went in the same call in which it came.
   case closed(stream: Int32, owner: UInt64?, code: UInt32, byPeer: Bool)

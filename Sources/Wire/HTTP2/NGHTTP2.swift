@@ -165,10 +165,7 @@ struct NGHTTP2: ~Copyable {
   }
 
   func owner(_ id: Int32) -> UInt64? {
-    guard let stream = unsafe stream(id), unsafe stream.pointee.flags.contains(.owned) else {
-      return nil
-    }
-    return unsafe stream.pointee.owner
+    unsafe stream(id)?.pointee.knownOwner
   }
 
   func respond(_ id: Int32, status: UInt16, fields: FieldBlock, ends: Bool) -> Bool {

@@ -109,7 +109,7 @@ private func peerEnded(
 ) {
   guard let stream = unsafe streamOf(session, id) else { return }
   unsafe stream.pointee.flags.insert(.peerEnded)
-  unsafe context.pointee.report(.ended(stream: id))
+  unsafe context.pointee.report(.ended(stream: id, owner: stream.pointee.knownOwner))
 }
 
 /// A complete field block of a well-formed message: a request or its trailers.
@@ -151,7 +151,8 @@ func dataReceived(
   else { return 0 }
   unsafe context.pointee.received += count
   let start = unsafe bytes - input
-  unsafe context.pointee.report(.data(stream: id, start..<(start + count)))
+  let owner = unsafe streamOf(session, id)?.pointee.knownOwner
+  unsafe context.pointee.report(.data(stream: id, owner: owner, start..<(start + count)))
   return 0
 }
 
@@ -166,7 +167,7 @@ func streamClosed(
   unsafe nghttp2_session_set_stream_user_data(session, id, nil)
   let flags = unsafe stream.pointee.flags
   if flags.contains(.announced) {
-    let owner = unsafe flags.contains(.owned) ? stream.pointee.owner : nil
+    let owner = unsafe stream.pointee.knownOwner
     unsafe context.pointee.report(
       .closed(stream: id, owner: owner, code: code, byPeer: flags.contains(.resetByPeer)))
   } else {
@@ -217,8 +218,7 @@ func sendData(
   }
   unsafe stream.pointee.unsent.consume(length)
   if length > 0 {
-    let flags = unsafe stream.pointee.flags
-    let owner = unsafe flags.contains(.owned) ? stream.pointee.owner : nil
+    let owner = unsafe stream.pointee.knownOwner
     unsafe context.pointee.report(.sent(stream: stream.pointee.id, owner: owner, count: length))
   }
   return 0

@@ -32,6 +32,7 @@ struct HTTP2Stream: ~Copyable {
   let id: Int32
   var flags: Flags = []
   var owner: UInt64 = 0
+  var knownOwner: UInt64? { unsafe flags.contains(.owned) ? owner : nil }
   var unsent = ByteQueue()
   var previous: UnsafeMutablePointer<HTTP2Stream>?
   var next: UnsafeMutablePointer<HTTP2Stream>?
