@@ -88,13 +88,15 @@ struct HTTP1BodyTests {
       let (verdict, disagreement) = DecoderVerifier.verify(bytes) {
         bodyVerdict(.length(UInt64(length)), $0)
       }
-      #expect(verdict == "ok \(length)")
+      #expect(verdict == "ok \(length) \"\("hello, world".prefix(length))\"")
       #expect(disagreement == nil)
     }
     #expect(bodyVerdict(.length(13), [bytes[...]]) == "more")
     #expect(bodyVerdict(.length(.max), [bytes[...]]) == "more")
-    #expect(bodyVerdict(.none, [bytes[...]]) == "ok 0")
-    #expect(bodyVerdict(.untilClose, [bytes[...]]) == "open")
+    #expect(bodyVerdict(.none, [bytes[...]]) == "ok 0 \"\"")
+    let (open, disagreement) = DecoderVerifier.verify(bytes) { decodeBody(.untilClose, $0) }
+    #expect(open == DecodedBody(verdict: "open", content: bytes))
+    #expect(disagreement == nil)
   }
 
   @Test("that has ended takes no more bytes")
@@ -134,5 +136,11 @@ struct HTTP1BodyTests {
         == "431 trailers-too-large")
     #expect(verdict("0\r\nA:\(pad(8188))\r\n\r\n").hasPrefix("ok"))
     #expect(verdict("0\r\nA:\(pad(8189))\r\n\r\n") == "431 trailers-too-large")
+    // What is dropped counts as well.
+    #expect(verdict("0\r\nTE:\(pad(8187))\r\n\r\n").hasSuffix("\"\""))
+    #expect(verdict("0\r\nTE:\(pad(8188))\r\n\r\n") == "431 trailers-too-large")
+    #expect(
+      verdict("0\r\n" + String(repeating: "TE:\r\n", count: 101) + "\r\n")
+        == "431 trailers-too-large")
   }
 }

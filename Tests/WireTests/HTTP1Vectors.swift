@@ -8,6 +8,7 @@
 
 import Bytes
 import Foundation
+import Testing
 import Wire
 
 struct Vector: Sendable, CustomStringConvertible {
@@ -127,21 +128,65 @@ private func headVerdict(
   return "more"
 }
 
+/// Bytes as the vectors write them.
+func escaped(_ bytes: [UInt8]) -> String {
+  bytes.map { byte in
+    switch byte {
+    case 13: #"\r"#
+    case 10: #"\n"#
+    case 9: #"\t"#
+    case UInt8(ascii: "\\"): #"\\"#
+    case 0x20..<0x7f: String(UnicodeScalar(byte))
+    default: #"\x"# + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+    }
+  }.joined()
+}
+
+/// What is left of a body without its framing.
+struct DecodedBody: Equatable {
+  var verdict: String
+  var content: [UInt8] = []
+  var trailers: [UInt8] = []
+
+  /// `ok 15 "hello"`, with ` + "A: 1\r\n"` for trailers; everything else is its verdict alone.
+  var text: String {
+    guard verdict.hasPrefix("ok") else { return verdict }
+    let lines = trailers.isEmpty ? "" : " + \"\(escaped(trailers))\""
+    return "\(verdict) \"\(escaped(content))\"\(lines)"
+  }
+}
+
 /// Each byte is presented once, as a body is.
-func bodyVerdict(_ length: BodyFraming.Length, _ pieces: [ArraySlice<UInt8>]) -> String {
+func decodeBody(_ length: BodyFraming.Length, _ pieces: [ArraySlice<UInt8>]) -> DecodedBody {
   var framing = BodyFraming(length)
+  var body = DecodedBody(verdict: "")
   var consumed = 0
   for piece in pieces {
     do throws(HTTPViolation) {
-      switch try framing.advance(piece.span) {
-      case .needMore: consumed += piece.count
+      let progress = try framing.advance(piece.span) { range in
+        // An empty range would be a chunk of nothing, which ends a body, if it were written.
+        #expect(!range.isEmpty)
+        body.content +=
+          piece[(piece.startIndex + range.lowerBound)..<(piece.startIndex + range.upperBound)]
+      }
+      switch progress {
+      case .needMore:
+        consumed += piece.count
+        #expect(framing.trailers.isEmpty)
       case .complete(let count):
         // A piece behind the end must be left alone.
-        return "ok \(consumed + count)"
+        body.verdict = "ok \(consumed + count)"
+        body.trailers = framing.trailers
+        return body
       }
     } catch {
-      return error.verdict
+      return DecodedBody(verdict: error.verdict)
     }
   }
-  return framing.mayEndHere ? "open" : "more"
+  body.verdict = framing.mayEndHere ? "open" : "more"
+  return body
+}
+
+func bodyVerdict(_ length: BodyFraming.Length, _ pieces: [ArraySlice<UInt8>]) -> String {
+  decodeBody(length, pieces).text
 }

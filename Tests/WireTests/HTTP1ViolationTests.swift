@@ -40,6 +40,6 @@ struct HTTP1ViolationTests {
   func sizes() {
     #expect(MemoryLayout<RequestParser>.size <= 56)
     #expect(MemoryLayout<ResponseParser>.size <= 56)
-    #expect(MemoryLayout<BodyFraming>.size <= 48)
+    #expect(MemoryLayout<BodyFraming>.size <= 56)
   }
 }

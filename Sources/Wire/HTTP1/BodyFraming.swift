@@ -1,6 +1,6 @@
-// Follows one message body to its end (RFC 9112 sections 6 and 7) while the bytes are relayed
-// verbatim. It keeps no bytes; it says where the body ends, or that it is not a body that may be
-// passed on. A violation may be thrown for a span of which the first part was in order.
+// Takes one message body out of its framing (RFC 9112 sections 6 and 7), in either direction. It says
+// which bytes are content, which trailers may follow and where the body ends; the framing itself is
+// never passed on, it is written anew. It keeps no bytes but the trailers.
 
 import Bytes
 
@@ -22,22 +22,26 @@ public struct BodyFraming: Sendable {
 
   private enum Kind: Sendable {
     case counted(UInt64)
-    case chunked(ChunkScanner)
+    case chunked
     case untilClose
   }
   private var kind: Kind
+  // Beside the kind and not in it, so that its trailers grow in place.
+  private var chunks = ChunkScanner()
 
   public init(_ length: Length) {
     switch length {
     case .none: kind = .counted(0)
     case .length(let count): kind = .counted(count)
-    case .chunked: kind = .chunked(ChunkScanner())
+    case .chunked: kind = .chunked
     case .untilClose: kind = .untilClose
     }
   }
 
   /// Presents the next bytes, each byte once. After the end it answers `complete(consumed: 0)`.
-  /// `content` is told which of them are content (RFC 9110 section 6.4), in order.
+  /// `content` is told which of them are content (RFC 9110 section 6.4): ranges of `bytes`, in order,
+  /// none empty. It may have been told some when a violation further on is thrown; after that the
+  /// framing must not be used.
   public mutating func advance(
     _ bytes: Span<UInt8>, content: (Range<Int>) -> Void = { _ in }
   ) throws(HTTPViolation) -> Progress {
@@ -45,23 +49,26 @@ public struct BodyFraming: Sendable {
     case .counted(let remaining):
       let taken = Int(min(UInt64(bytes.count), remaining))
       kind = .counted(remaining - UInt64(taken))
-      content(0..<taken)
+      if taken > 0 { content(0..<taken) }
       return UInt64(taken) == remaining ? .complete(consumed: taken) : .needMore
-    case .chunked(var scanner):
-      defer { kind = .chunked(scanner) }
-      let end = try scanner.scan(bytes, content: content)
-      return scanner.isComplete ? .complete(consumed: end) : .needMore
+    case .chunked:
+      let end = try chunks.scan(bytes, content: content)
+      return chunks.isComplete ? .complete(consumed: end) : .needMore
     case .untilClose:
-      content(0..<bytes.count)
+      if !bytes.isEmpty { content(0..<bytes.count) }
       return .needMore
     }
   }
+
+  /// The trailers that may be passed on, as lines of `name: value` CRLF, checked byte by byte and
+  /// without the blanks around the values. Empty before the end, and without chunks.
+  public var trailers: [UInt8] { chunks.trailers }
 
   /// Whether the connection may end here: the body is complete, or only the end completes it.
   public var mayEndHere: Bool {
     switch kind {
     case .counted(let remaining): remaining == 0
-    case .chunked(let scanner): scanner.isComplete
+    case .chunked: chunks.isComplete
     case .untilClose: true
     }
   }

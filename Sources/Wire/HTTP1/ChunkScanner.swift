@@ -1,5 +1,5 @@
-// The chunked coding (RFC 9112 section 7.1), byte by byte except for the data, which is skipped. Chunk
-// sizes are where request smuggling has been done with signs, blanks, lone LFs and lengths that wrap,
+// The chunked coding (RFC 9112 section 7.1), byte by byte except for the data, which is only pointed
+// at. Sizes and extensions end here: what goes out is framed anew. Chunk sizes are where request smuggling has been done with signs, blanks, lone LFs and lengths that wrap,
 // so exactly one spelling is taken.
 
 import Bytes
@@ -9,14 +9,11 @@ struct ChunkScanner: Sendable {
   static var sizeDigitsMax: UInt16 { 16 }
   static var extensionBytesMax: UInt16 { 256 }
   static var allExtensionBytesMax: UInt16 { 16 * 1024 }
-  static var trailerBytesMax: UInt16 { 8 * 1024 }
-  static var trailersMax: UInt16 { 100 }
 
   private enum State: Sendable {
     case size, chunkExtension, sizeLF
     case data, dataCR, dataLF
-    case trailerStart, trailerName, trailerValue, trailerLF, lastLF
-    case complete
+    case trailers
   }
   private var state = State.size
   /// The size while it is read, then the data bytes to come.
@@ -25,18 +22,18 @@ struct ChunkScanner: Sendable {
   /// Digits of this size, or bytes of this extension.
   private var count: UInt16 = 0
   private var allExtensionBytes: UInt16 = 0
-  private var trailers: UInt16 = 0
-  private var trailerBytes: UInt16 = 0
-  private var trailerName = TrailerName()
+  private var section = TrailerScanner()
 
-  var isComplete: Bool { state == .complete }
+  var isComplete: Bool { section.isComplete }
+  /// The trailers that may be passed on, as lines; empty before the end.
+  var trailers: [UInt8] { isComplete ? section.lines : [] }
 
   /// Consumes bytes up to the end of the body; returns how many. `content` is told where chunk data is.
   mutating func scan(
-    _ bytes: Span<UInt8>, content: (Range<Int>) -> Void = { _ in }
+    _ bytes: Span<UInt8>, content: (Range<Int>) -> Void
   ) throws(HTTPViolation) -> Int {
     var index = 0
-    while index < bytes.count, state != .complete {
+    while index < bytes.count, !isComplete {
       if state == .data {
         let taken = Int(min(UInt64(bytes.count - index), remaining))
         remaining -= UInt64(taken)
@@ -63,8 +60,8 @@ struct ChunkScanner: Sendable {
       guard byte == UInt8(ascii: "\n") else { throw .malformedChunkEnd }
       state = .size
       count = 0
-    case .data, .complete: break
-    case .trailerStart, .trailerName, .trailerValue, .trailerLF, .lastLF: try takeTrailer(byte)
+    case .trailers: try section.take(byte)
+    case .data: break
     }
   }
 
@@ -101,73 +98,6 @@ struct ChunkScanner: Sendable {
 
   private mutating func endSizeLine(_ byte: UInt8) throws(HTTPViolation) {
     guard byte == UInt8(ascii: "\n") else { throw .bareLineEnd }
-    state = remaining == 0 ? .trailerStart : .data
-  }
-
-  private mutating func takeTrailer(_ byte: UInt8) throws(HTTPViolation) {
-    switch state {
-    case .lastLF:
-      guard byte == UInt8(ascii: "\n") else { throw .bareLineEnd }
-      state = .complete
-      return
-    case .trailerLF:
-      guard byte == UInt8(ascii: "\n") else { throw .bareLineEnd }
-      state = .trailerStart
-    case .trailerStart where byte == UInt8(ascii: "\r"):
-      state = .lastLF
-      return
-    case .trailerStart:
-      trailers += 1
-      guard trailers <= Self.trailersMax else { throw .trailersTooLarge }
-      trailerName = TrailerName()
-      state = .trailerName
-      try takeTrailerName(byte)
-    case .trailerName: try takeTrailerName(byte)
-    default:
-      if byte == UInt8(ascii: "\r") {
-        state = .trailerLF
-      } else if !ASCII.isFieldValueByte(byte) {
-        throw byte == UInt8(ascii: "\n") ? .bareLineEnd : .malformedTrailer
-      }
-    }
-    trailerBytes += 1
-    guard trailerBytes <= Self.trailerBytesMax else { throw .trailersTooLarge }
-  }
-
-  private mutating func takeTrailerName(_ byte: UInt8) throws(HTTPViolation) {
-    if byte == UInt8(ascii: ":"), trailerName.count > 0 {
-      if trailerName.isForbidden { throw .forbiddenTrailer }
-      state = .trailerValue
-    } else if ASCII.isTokenByte(byte) {
-      trailerName.append(byte)
-    } else {
-      throw .malformedTrailer
-    }
-  }
-}
-
-/// The start of a trailer's name: as much as the longest forbidden one needs.
-private struct TrailerName: Sendable {
-  /// One more than the bytes kept when the name is longer.
-  private(set) var count: UInt8 = 0
-  private var bytes = InlineArray<20, UInt8>(repeating: 0)
-
-  mutating func append(_ byte: UInt8) {
-    guard count <= bytes.count else { return }
-    if count < bytes.count { bytes[Int(count)] = byte }
-    count += 1
-  }
-
-  /// Fields that would change framing, routing or authentication if a receiver merged them into the
-  /// head. They cannot be dropped from bytes that pass verbatim.
-  var isForbidden: Bool {
-    guard count <= bytes.count else { return false }
-    let name = bytes.span.extracting(0..<Int(count))
-    switch KnownField(name: name) {
-    case .host, .contentLength, .transferEncoding, .trailer, .connection, .upgrade, .te, .cookie,
-      .setCookie, .proxyAuthenticate, .proxyAuthorization:
-      return true
-    default: return ASCII.equalsIgnoringCase(name, "authorization")
-    }
+    state = remaining == 0 ? .trailers : .data
   }
 }

@@ -79,8 +79,6 @@ public enum HTTPViolation: Error, Sendable, Equatable, CaseIterable {
   case malformedChunkEnd
   /// A trailer line that is no field line (7.1.2).
   case malformedTrailer
-  /// A trailer that frames, routes or authenticates (RFC 9110 section 6.5.1).
-  case forbiddenTrailer
   case trailersTooLarge
 
   /// The answer to a request with this fault. In a response every violation is a 502 for the client.
@@ -129,7 +127,6 @@ public enum HTTPViolation: Error, Sendable, Equatable, CaseIterable {
     case .malformedChunkExtension: "malformed-chunk-extension"
     case .malformedChunkEnd: "malformed-chunk-end"
     case .malformedTrailer: "malformed-trailer"
-    case .forbiddenTrailer: "forbidden-trailer"
     case .trailersTooLarge: "trailers-too-large"
     }
   }
