@@ -60,7 +60,7 @@ extension Worker where K: ~Copyable {
       request.head, from: client, edits: plan.headers.request)
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     request.facts.route = plan.name
-    let attempt = UpgradeAttempt(head: request.head, facts: request.facts, request: outgoing)
+    let attempt = Attempt(head: request.head, facts: request.facts, request: outgoing)
     guard
       let exchange = exchanges.insert(
         Exchange(client: id, route: route, attempt: attempt, now: now))

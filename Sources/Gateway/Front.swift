@@ -273,7 +273,6 @@ extension Worker where K: ~Copyable {
 
 extension RequestHead {
   var methodBytes: [UInt8] { Array(bytes[method]) }
-  var isHEAD: Bool { equals(method, "HEAD") }
 }
 
 extension ClientIdentity {

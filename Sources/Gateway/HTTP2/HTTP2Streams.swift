@@ -71,12 +71,17 @@ extension Worker where K: ~Copyable {
       connections[id].pauses.insert(.finished)
       return
     }
+    if let forwarding = exchanges[exchange].forwarding {
+      // The request is complete, or will be when what waits of it has gone.
+      if forwarding.hasStarted { requestEnded(exchange) }
+      connections[id].pauses.insert(.finished)
+      return
+    }
     switch exchanges[exchange].phase {
     case .tunnel: tunnelEnded(exchange, id)
     // Half-closed behind its Close: it waits for the backend's.
     case .bridge where exchanges[exchange].bridge.from[Leg.client.index].closeReceived: break
     case .bridge: connectionLost(id, .endOfStream)
-    // It needs no more than the answer.
     case .relayingResponse: break
     // Nothing has been answered, so that the stream can only be reset.
     case .connecting, .awaitingAnswer:

@@ -119,6 +119,11 @@ public final class HTTP2Session {
     library.respond(stream, status: status, fields: fields, ends: ends)
   }
 
+  /// Queues HEADERS of an interim response (1xx but 101), which the final one follows.
+  public func inform(_ stream: Int32, status: UInt16, fields: FieldBlock) {
+    library.inform(stream, status: status, fields: fields)
+  }
+
   /// Copies `bytes` to the stream's unsent bytes.
   public func write(_ stream: Int32, _ bytes: Span<UInt8>) { library.write(stream, bytes) }
   /// Bytes written that are not in an output yet.

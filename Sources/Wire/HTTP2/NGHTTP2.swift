@@ -185,6 +185,16 @@ struct NGHTTP2: ~Copyable {
     return true
   }
 
+  /// HEADERS of an interim response, before the one that counts.
+  func inform(_ id: Int32, status: UInt16, fields: FieldBlock) {
+    guard let stream = unsafe stream(id), unsafe !stream.pointee.flags.contains(.answered),
+      status >= 100, status < 200, status != 101
+    else { return }
+    _ = unsafe withFields(status, fields) { entries, count in
+      unsafe nghttp2_submit_headers(session, 0, id, nil, entries, count, nil)
+    }
+  }
+
   /// Lends the fields in the library's form, `:status` first. The library copies them.
   private func withFields(
     _ status: UInt16, _ fields: FieldBlock, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
