@@ -417,7 +417,7 @@ def test_the_gateways_own_pings_run_inside_each_stream_and_their_pongs_are_swall
                 got = client.read_frame()
                 assert (got.opcode, len(got.payload)) == (PING, 8)
                 client.send_frame(PONG, got.payload)
-        wait_until(lambda: all(wire.pings >= 2 for wire in backend.wires), what="pings")
+        wait_until(lambda: all(wire.pings >= 2 and wire.seen for wire in backend.wires), what="Pings and Pongs")
         assert [wire.seen for wire in backend.wires] == [[(PONG, b"foreign1")]] * 3
 
 

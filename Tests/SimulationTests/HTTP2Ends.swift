@@ -1,6 +1,6 @@
 // A client's HTTP/2 connection, played by a test: frames written and read by hand, field blocks as
 // literals without indexing (RFC 7541, section 6.2.2). It does what it is told; by itself it only
-// counts windows, gives credit and answers PING, and the last two only as long as it is asked to.
+// counts windows, gives credit and answers PING, and the last two only as long as it is told to.
 
 import Bytes
 import Support
@@ -17,7 +17,6 @@ final class HTTP2End {
   private(set) var goAways: [(last: UInt32, code: UInt32)] = []
   private(set) var pings = 0
   var answersPings = true
-  var givesCredit = true
 
   init(_ peer: SimulatedPeer, settings: [UInt8] = []) {
     self.peer = peer
@@ -118,10 +117,11 @@ final class HTTP2End {
 
   private func data(_ stream: UInt32, _ flags: UInt8, _ payload: [UInt8]) {
     streams[stream]?.received(payload, ends: flags & 1 != 0)
-    guard givesCredit, !payload.isEmpty else { return }
+    guard !payload.isEmpty else { return }
     let count = Self.big(UInt32(payload.count))
     frame(8, 0, 0, count)
-    if flags & 1 == 0 { frame(8, 0, stream, count) }
+    let isWanted = streams[stream]?.givesCredit ?? false
+    if isWanted, flags & 1 == 0 { frame(8, 0, stream, count) }
   }
 
   fileprivate func takeWindow(_ count: Int) { window -= count }
@@ -137,6 +137,7 @@ final class StreamEnd {
   private(set) var body: [UInt8] = []
   private var reader = RawFrameReader()
   private(set) var frames: [RawFrame] = []
+  var givesCredit = true
   /// END_STREAM has come, or has gone.
   private(set) var peerHasEnded = false
   fileprivate(set) var hasEnded = false

@@ -140,9 +140,9 @@ struct HTTP2SessionTests {
     }
     run(20)
     let before = try resident()
-    // 80 KB for each of them if they did not.
-    run(600)
-    #expect(try resident() - before < 24 << 20)
+    // 80 KB for each of them if they did not; the rest is what runs beside this.
+    run(1_000)
+    #expect(try resident() - before < 56 << 20)
   }
 
   @Test("RST_STREAM of ours goes out once, before what is unsent, and ends the stream")
