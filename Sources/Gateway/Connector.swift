@@ -26,7 +26,8 @@ extension Worker where K: ~Copyable {
         return reuse(exchange, idle, forwarding)
       }
       metrics.add(.connectAttempts)
-      switch kernel.connect(upstream.addresses[endpoint]) {
+      let isUpgrade = exchanges[exchange].forwarding == nil
+      switch kernel.connect(upstream.addresses[endpoint], delayingAck: isUpgrade) {
       case .connected(let descriptor), .inProgress(let descriptor):
         return adopt(exchange, descriptor, upstream, endpoint)
       case .failed(let errno):

@@ -8,7 +8,7 @@ import Telemetry
 enum Fault: UInt8, Error, Sendable, CaseIterable {
   // The client, before the answer
   case malformedRequest, malformedHandshake, methodNotAllowed, httpVersion, notImplemented
-  case headTooSlow, bodyTooSlow, lineTooLong, headTooLarge
+  case headTooSlow, bodyTooSlow, expectationFailed, lineTooLong, headTooLarge
   case webSocketVersion, upgradeRequired, misdirected, noRoute, originRefused
   // Ourselves, before the answer
   case limitReached, refusingWork
@@ -71,6 +71,8 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
       Row(408, nil, nil, .client, closes: true, "head_too_slow", .requestsTooSlow)
     case .bodyTooSlow:
       Row(408, nil, nil, .client, closes: true, "body_too_slow", .requestsTooSlow)
+    case .expectationFailed:
+      Row(417, nil, nil, .client, closes: true, "expectation_failed", .requestsNotServed)
     case .lineTooLong:
       Row(414, nil, nil, .client, closes: true, "line_too_long", .requestsTooLarge)
     case .headTooLarge:

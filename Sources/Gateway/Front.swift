@@ -100,6 +100,9 @@ extension Worker where K: ~Copyable {
       if drainDeadline != nil, connections[id].isStream {
         return respond(id, .refusingWork, to: request)
       }
+      if request.head.hasUnknownExpectation {
+        return respond(id, .expectationFailed, to: request)
+      }
       return beginForwarding(id, route, request, client)
     }
     guard passesOrigin(id, request, plan, client) else { return }

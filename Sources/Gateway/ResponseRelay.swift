@@ -51,6 +51,10 @@ extension Worker where K: ~Copyable {
     var waiting = ByteQueue()
     swap(&waiting, &connections[backend].input)
     waiting.withSpan { relayBody(exchange, $0) }
+    // Old servers write head and body apart.
+    if exchanges.contains(exchange), connections.contains(backend) {
+      kernel.acknowledgeNow(connections[backend].descriptor)
+    }
   }
 
   // MARK: Body
@@ -143,11 +147,10 @@ extension Forwarding {
   fileprivate func begin(
     _ answer: ResponseHead, _ request: RequestHead, isDraining: Bool
   ) -> ResponseFraming {
-    let framing: BodyFraming.Length = request.isHEAD ? .none : answer.bodyFraming
+    let framing: BodyFraming.Length = answer.body(toHEAD: request.isHEAD)
     response = BodyFraming(framing)
     keepsBackend =
-      answer.version == .http11 && framing != .untilClose
-      && !answer.hasToken("close", in: .connection)
+      answer.keepsConnection && framing != .untilClose
     if isDraining { keepsClient = false }
     switch framing {
     case .none: return .none

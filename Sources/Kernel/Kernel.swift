@@ -70,7 +70,9 @@ public protocol Kernel: ~Copyable {
 
   mutating func accept(_ listener: Descriptor) -> AcceptOutcome
   /// Starts a non-blocking connection; the socket has TCP_NODELAY.
-  mutating func connect(_ address: SocketAddress) -> ConnectOutcome
+  /// `delayingAck`: our first bytes go out at once and carry the ACK that ends the TCP handshake. A
+  /// peer that answers in pieces and waits for an ACK between them (Nagle) is slower then.
+  mutating func connect(_ address: SocketAddress, delayingAck: Bool) -> ConnectOutcome
   /// The pending error of a socket (SO_ERROR), nil when there is none: tells how a connect ended.
   mutating func pendingError(_ descriptor: Descriptor) -> Errno?
 
@@ -86,6 +88,9 @@ public protocol Kernel: ~Copyable {
   /// Bytes that were sent and that the peer's system has not acknowledged (SIOCOUTQ); 0 for unix
   /// sockets' readers that took all. For rare decisions, not for the data path.
   mutating func unacknowledged(_ descriptor: Descriptor) -> Int
+  /// Sends the ACK that is owed without waiting for data to go with it (TCP_QUICKACK). A peer whose
+  /// second write waits for it (Nagle) would otherwise lose some 40 ms.
+  mutating func acknowledgeNow(_ descriptor: Descriptor)
   /// Sends a FIN; what was sent before still arrives.
   mutating func shutdownWrite(_ descriptor: Descriptor)
   mutating func close(_ descriptor: Descriptor)
@@ -104,6 +109,11 @@ public protocol Kernel: ~Copyable {
 }
 
 extension Kernel where Self: ~Copyable {
+  @inlinable
+  public mutating func connect(_ address: SocketAddress) -> ConnectOutcome {
+    connect(address, delayingAck: false)
+  }
+
   @inlinable
   public mutating func send(_ descriptor: Descriptor, _ bytes: Span<UInt8>) -> IOOutcome {
     send(descriptor, bytes, finFollows: false)

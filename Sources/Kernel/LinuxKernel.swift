@@ -85,14 +85,23 @@ public struct LinuxKernel: ~Copyable, Kernel {
     }
   }
 
-  public mutating func connect(_ address: SocketAddress) -> ConnectOutcome {
+  public mutating func connect(
+    _ address: SocketAddress, delayingAck: Bool
+  ) -> ConnectOutcome {
     let descriptor: Descriptor
     do {
       descriptor = try newSocket(for: address)
     } catch {
       return .failed(error)
     }
-    if address.ip != nil { prepareToSpeakFirst(descriptor) }
+    // A socket that refuses an option still works.
+    if address.ip != nil {
+      _ = setOption(CInt(IPPROTO_TCP), TCP_NODELAY, on: descriptor)
+      // tcp(7): one packet less.
+      if delayingAck {
+        _ = setOption(CInt(IPPROTO_TCP), TCP_QUICKACK, on: descriptor, value: 0)
+      }
+    }
     let code = unsafe withSocketAddress(address) { native, length in
       unsafe Glibc.connect(descriptor.number, native, length) == 0 ? 0 : errno
     }
@@ -104,14 +113,6 @@ public struct LinuxKernel: ~Copyable, Kernel {
       // unix(7): the listener's queue is full, which TCP would report as a refusal.
       return .failed(code == EAGAIN ? .connectionRefused : failure(code))
     }
-  }
-
-  /// We send as soon as the connection is there: without quick acknowledgements the ACK that ends the
-  /// handshake waits for that data and goes with it, which is one packet less (tcp(7)). A socket that
-  /// refuses an option still works.
-  private func prepareToSpeakFirst(_ descriptor: Descriptor) {
-    _ = setOption(CInt(IPPROTO_TCP), TCP_NODELAY, on: descriptor)
-    _ = setOption(CInt(IPPROTO_TCP), TCP_QUICKACK, on: descriptor, value: 0)
   }
 
   public mutating func pendingError(_ descriptor: Descriptor) -> Errno? {
@@ -170,6 +171,11 @@ public struct LinuxKernel: ~Copyable, Kernel {
   public mutating func unacknowledged(_ descriptor: Descriptor) -> Int {
     let count = linux_unacknowledged(descriptor.number)
     return count >= 0 ? Int(count) : 0
+  }
+
+  public mutating func acknowledgeNow(_ descriptor: Descriptor) {
+    // Other sockets than TCP's refuse it, and need it not.
+    _ = setOption(CInt(IPPROTO_TCP), TCP_QUICKACK, on: descriptor)
   }
 
   public mutating func shutdownWrite(_ descriptor: Descriptor) {

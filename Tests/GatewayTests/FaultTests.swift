@@ -24,6 +24,7 @@ private let page: [Expected] = [
   Expected(faults: [.notImplemented], status: 501),
   Expected(faults: [.webSocketVersion, .upgradeRequired], status: 426),
   Expected(faults: [.misdirected], status: 421),
+  Expected(faults: [.expectationFailed], status: 417),
   Expected(faults: [.noEndpoint, .connectFailed, .limitReached, .refusingWork], status: 503),
   Expected(faults: [.backendTLSFailed], status: 503, toClient: 1014),
   Expected(faults: [.backendSilent], status: 504),

@@ -40,6 +40,10 @@ public struct SimulatedKernel: Kernel {
   }
 
   public func connect(_ address: SocketAddress) -> ConnectOutcome {
+    connect(address, delayingAck: false)
+  }
+
+  public func connect(_ address: SocketAddress, delayingAck: Bool) -> ConnectOutcome {
     let outcome = simulation.connectOut(address)
     switch outcome {
     case .connected(let descriptor): progress(2, UInt64(descriptor.number))
@@ -108,6 +112,10 @@ public struct SimulatedKernel: Kernel {
   public func unacknowledged(_ descriptor: Descriptor) -> Int {
     guard let socket = socket(descriptor, "unacknowledged") else { return 0 }
     return socket.other?.unread ?? 0
+  }
+
+  public func acknowledgeNow(_ descriptor: Descriptor) {
+    _ = socket(descriptor, "acknowledgeNow")
   }
 
   public func shutdownWrite(_ descriptor: Descriptor) {
