@@ -39,6 +39,8 @@ class Stream:
     def __init__(self, peer, number):
         self.peer, self.number, self.timeout = peer, number, peer.timeout
         self.head, self.trailers = None, None
+        #: the fields of each 1xx
+        self.interim = []
         self.buffer = bytearray()
         #: the peer's END_STREAM was seen; the code of its RST_STREAM, None without one
         self.ended, self.reset_code = False, None
@@ -120,9 +122,12 @@ class Stream:
         """What may be sent now."""
         return self.peer.h2.local_flow_control_window(self.number)
 
-    def finish(self):
-        """END_STREAM on an empty DATA frame."""
-        self.peer.h2.end_stream(self.number)
+    def finish(self, trailers=()):
+        """END_STREAM on the trailers, or on an empty DATA frame."""
+        if trailers:
+            self.peer.h2.send_headers(self.number, trailers, end_stream=True)
+        else:
+            self.peer.h2.end_stream(self.number)
         self.peer.flush()
 
     def reset(self, code=CANCEL):
@@ -242,6 +247,8 @@ class Peer:
         stream = self.streams.get(getattr(event, "stream_id", None))
         if isinstance(event, h2events.ResponseReceived):
             stream.head = [(str(key), str(value)) for key, value in event.headers]
+        elif isinstance(event, h2events.InformationalResponseReceived):
+            stream.interim.append([(str(key), str(value)) for key, value in event.headers])
         elif isinstance(event, h2events.TrailersReceived):
             stream.trailers = event.headers
         elif isinstance(event, h2events.DataReceived):
