@@ -32,6 +32,12 @@ struct WrittenSection {
 
   /// nil: the key is left out.
   subscript(key: String) -> Node? { node[key] }
+
+  /// A key is there that is probably a misspelt one of `names`.
+  func hasSlip(of names: [String]) -> Bool {
+    guard case .mapping(let entries) = node.content else { return false }
+    return entries.contains { NearestName.of($0.key, among: names) != nil }
+  }
 }
 
 /// One key of `Section`.
@@ -65,7 +71,7 @@ struct ConfigKey<Section: Sendable>: Sendable {
 }
 
 /// A value as the reference and the canonical dump write it.
-enum Shown: Sendable {
+enum Shown: Sendable, Equatable {
   /// Not written at all.
   case absent
   case scalar(String)
@@ -73,7 +79,7 @@ enum Shown: Sendable {
   case section([ShownKey])
 }
 
-struct ShownKey: Sendable {
+struct ShownKey: Sendable, Equatable {
   var name: String
   var comment: String
   var value: Shown

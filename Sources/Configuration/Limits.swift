@@ -7,6 +7,8 @@ public struct Limits: Sendable, Equatable {
   /// Bytes of a request line.
   public var requestLine = 8 * 1024
   public var requestFields = 100
+  /// What a route may set for itself.
+  public var route = RouteLimits()
   /// Bytes of a backend's response head.
   public var responseHead = 64 * 1024
   public var responseFields = 200
@@ -37,6 +39,9 @@ extension Limits: ConfigSection {
     ConfigKey(
       "request_fields", \.requestFields, .integer(8...10_000),
       "Fields of a request head; more get 431."),
+    ConfigKey(
+      "request_body", \.route.requestBody, .word("off", or: .size(0...(1 << 40))),
+      "A request body; larger ones get 413. Also per route."),
     ConfigKey(
       "response_head", \.responseHead, .size(1024...1_048_576),
       "A response head of a backend; for longer ones the client gets 502."),
@@ -69,5 +74,50 @@ extension Limits: ConfigSection {
         "request_line (\(requestLine) bytes) does not fit into request_head (\(requestHead) bytes)")
     }
     http2.validate(written, &reader)
+  }
+}
+
+/// The limits that a route may set for itself.
+public struct RouteLimits: Sendable, Equatable {
+  /// Bytes of a request body; nil: unlimited.
+  public var requestBody: UInt64?
+
+  public init() {}
+}
+
+extension RouteLimits: ConfigSection {
+  static let keys: [ConfigKey<Self>] = [
+    ConfigKey("request_body", \.requestBody, .word("off", or: .size(0...(1 << 40))), "")
+  ]
+}
+
+extension ConfigValue<Limits> {
+  /// The global section, which the routes then start from.
+  static var globalLimits: Self {
+    let section = Self.section()
+    return ConfigValue(syntax: section.syntax, form: "", keys: section.keys) {
+      node, current, reader in
+      let limits = section.read(node, current, &reader)
+      if let limits { reader.routeLimits = limits.route }
+      return limits
+    } show: {
+      section.show($0)
+    }
+  }
+}
+
+extension ConfigValue<RouteLimits> {
+  /// Without the help, which stands at the global section.
+  static var routeLimits: Self {
+    let section = Self.section(
+      elsewhere: (
+        Limits.keys.map(\.name),
+        "it can only be set for the whole gateway, in \"limits\" at the top level"
+      ))
+    return ConfigValue(syntax: section.syntax, form: "", keys: section.keys, read: section.read) {
+      limits in
+      guard case .section(let keys) = section.show(limits) else { return .absent }
+      return .section(keys.map { ShownKey(name: $0.name, comment: "", value: $0.value) })
+    }
   }
 }

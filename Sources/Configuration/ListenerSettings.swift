@@ -10,12 +10,19 @@ public struct ListenerSettings: Sendable, Equatable {
     public var name: String { self == .h2 ? "h2" : "http/1.1" }
   }
 
+  public enum ProxyProtocol: Sendable, Equatable {
+    case off
+    /// Every connection begins with a PROXY header, version 1 or 2.
+    case accept
+  }
+
   public var bind: EndpointAddress
   /// Each at most once, the preferred first. Under TLS they are what ALPN offers; without TLS the
   /// client's first bytes tell which it speaks (RFC 9113 section 3.3).
   public var protocols = [ApplicationProtocol.http11]
   /// Pending connections the kernel may queue; it caps this at net.core.somaxconn.
   public var backlog = 4096
+  public var proxyProtocol = ProxyProtocol.off
   /// nil: plain TCP.
   public var tls: TLSSettings?
   public var location = SourceLocation()
@@ -38,6 +45,10 @@ extension ListenerSettings: ConfigSection {
     ConfigKey(
       "backlog", \.backlog, .integer(1...65_535),
       "Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."),
+    ConfigKey(
+      "proxy_protocol", \.proxyProtocol, .word([("off", .off), ("accept", .accept)]),
+      "accept: every connection begins with a PROXY header, version 1 or 2, and comes from one of"
+        + " trusted_proxies (or through a unix socket); others are closed."),
     ConfigKey(
       "tls", \.tls, .whenPresent(.section()),
       "TLS for this listener; without this section it is plain."),

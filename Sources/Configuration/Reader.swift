@@ -9,6 +9,8 @@ struct Reader {
   var upstreamNames: Set<String>?
   /// The global timeouts, which every route starts from. Read before the routes.
   var timeouts = Timeouts()
+  /// Likewise.
+  var routeLimits = RouteLimits()
   /// A file could not be read: what is missing may be there, and is not reported.
   var isIncomplete = false
 

@@ -73,10 +73,22 @@ private struct YAMLWriter {
       return
     }
     line(start)
-    for section in sections {
-      for (index, key) in section.enumerated() {
+    for (number, section) in sections.enumerated() {
+      let keys = comments && number > 0 ? Self.news(of: section, after: sections[0]) : section
+      for (index, key) in keys.enumerated() {
         self.key(key, indent: indent + "    ", lead: index == 0 ? indent + "  - " : nil)
       }
+    }
+  }
+
+  /// What an entry has that the first one of the list has not, explained only where that is new.
+  private static func news(of section: [ShownKey], after first: [ShownKey]) -> [ShownKey] {
+    section.compactMap { key in
+      guard let known = first.first(where: { $0.name == key.name }), known.value != .absent else {
+        return key
+      }
+      guard known.value != key.value else { return nil }
+      return ShownKey(name: key.name, comment: "", value: key.value)
     }
   }
 

@@ -25,7 +25,8 @@ struct RootSettings: ConfigSection {
       "Threads that carry connections; auto: as many as the cores this process may use."),
     ConfigKey(
       "trusted_proxies", \.trustedProxies, .list(of: .addressBlock),
-      "Peers whose X-Forwarded-* fields count. Everybody else's are replaced."),
+      "Peers whose X-Forwarded-* fields and PROXY headers count. Everybody else's fields are"
+        + " replaced."),
     ConfigKey("log", \.log, .section(), "What is logged, one JSON object per line."),
     ConfigKey(
       "listeners", \.listeners, .list(of: .section(), atLeastOne: true), required: true,
@@ -33,7 +34,8 @@ struct RootSettings: ConfigSection {
     ConfigKey(
       "upstreams", \.upstreams, .upstreams, required: true,
       "The backends, by names that routes refer to."),
-    ConfigKey("limits", \.limits, .section(), "Bounds on what clients and backends can take up."),
+    ConfigKey(
+      "limits", \.limits, .globalLimits, "Bounds on what clients and backends can take up."),
     ConfigKey("timeouts", \.timeouts, .globalTimeouts, "How long the gateway waits for what."),
     ConfigKey(
       "routes", \.routes, .list(of: .section(), atLeastOne: true), required: true,
@@ -47,7 +49,7 @@ struct RootSettings: ConfigSection {
     root.trustedProxies = [WrittenBlock(parsing: "10.0.0.0/8")].compactMap(\.self)
     root.listeners = [.example]
     root.upstreams = [.example]
-    root.routes = [.example]
+    root.routes = RouteSettings.examples
     return root
   }
 
@@ -57,6 +59,13 @@ struct RootSettings: ConfigSection {
     for index in routes.indices {
       // A name that is missing has been reported, and nothing comes of the whole.
       routes[index].upstream = indexes[routes[index].upstreamName] ?? 0
+    }
+    guard written.areRight("trusted_proxies", "listeners"), trustedProxies.isEmpty else { return }
+    for listener in listeners where listener.proxyProtocol == .accept {
+      if case .unix = listener.bind { continue }
+      reader.report(
+        listener.location,
+        "proxy_protocol: accept needs trusted_proxies: who else may say where clients are?")
     }
   }
 }

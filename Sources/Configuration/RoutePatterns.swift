@@ -30,6 +30,24 @@ public enum PathPattern: Sendable, Hashable {
     case .exact(let path): "= \(path)"
     }
   }
+
+  /// Whether every path this stands for begins with the segments of `prefix`.
+  func begins(with prefix: String) -> Bool {
+    switch self {
+    case .prefix(let path), .exact(let path): Self.prefix(prefix).holds(path)
+    }
+  }
+
+  /// Whether a request for `path` is served.
+  func holds(_ path: String) -> Bool {
+    switch self {
+    case .exact(let own): return own == path
+    case .prefix(let own):
+      guard path.hasPrefix(own) else { return false }
+      return own.isEmpty || own.hasSuffix("/") || path.count == own.count
+        || path.dropFirst(own.count).hasPrefix("/")
+    }
+  }
 }
 
 extension ConfigValue<HostPattern> {
@@ -58,12 +76,14 @@ extension ConfigValue<PathPattern> {
     (text) throws(Complaint) in
     let isExact = text.hasPrefix("=")
     let path = isExact ? String(text.dropFirst().drop { $0 == " " }) : text
-    try checkPath(path)
+    try PathPattern.check(path)
     return isExact ? .exact(path) : .prefix(path)
   }
+}
 
+extension PathPattern {
   /// Refuses what no request can have, or could have in two spellings.
-  private static func checkPath(_ path: String) throws(Complaint) {
+  static func check(_ path: String) throws(Complaint) {
     let name = quoted(path)
     guard path.hasPrefix("/") else { throw Complaint("the path \(name) must begin with /") }
     if path.contains("?") || path.contains("#") {

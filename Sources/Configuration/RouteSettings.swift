@@ -1,17 +1,24 @@
 // One entry of `routes`: match, upstream, policy.
 public import Bytes
 
-/// What a request must match, where it goes, and under which policy.
+/// What a request must match, where it goes, and under which policy. Exactly one of `upstreamName`,
+/// `redirect` and `respond` says what becomes of it.
 public struct RouteSettings: Sendable, Equatable {
   public var host = HostPattern.any
   public var path = PathPattern.prefix("/")
+  /// Empty where the route answers by itself.
   public var upstreamName: String
-  /// Index into `Snapshot.upstreams`.
+  /// Index into `Snapshot.upstreams`, when `upstreamName` is one.
   public var upstream = 0
+  public var redirect: RedirectSettings?
+  public var respond: RespondSettings?
+  public var rewrite = RewriteSettings()
   /// Without an `origins` section: same origin, or no Origin at all.
   public var origins = OriginPolicy(allowsSameOrigin: true, allowsMissing: true)
   public var webSocket = WebSocketSettings()
   public var headers = HeaderSettings()
+  /// The global limits that a route may set for itself, with its own on top.
+  public var limits = RouteLimits()
   /// The global timeouts with this route's own on top.
   public var timeouts = Timeouts()
   public var location = SourceLocation()
@@ -34,14 +41,26 @@ extension RouteSettings: ConfigSection {
       "path", \.path, .pathPattern,
       "Whole segments the path begins with; \"= /ws\" is this path alone."),
     ConfigKey(
-      "upstream", \.upstreamName, .upstreamName, required: true,
-      "Where its requests go."),
+      "upstream", \.upstreamName, .upstreamName,
+      "Where its requests go. Instead of it a route may have redirect or respond."),
+    ConfigKey(
+      "redirect", \.redirect, .redirect,
+      "Where its clients are sent; a target alone, or these keys."),
+    ConfigKey(
+      "respond", \.respond, .whenPresent(.section()),
+      "A response that never changes. Fields are added with headers."),
+    ConfigKey(
+      "rewrite", \.rewrite, .section(),
+      "How the path is changed for the backend, in whole segments."),
     ConfigKey(
       "origins", \.origins, .originPolicy,
       "Which web pages may open a WebSocket here. Without this section: pages of the same origin,"
         + " and programs that send no Origin."),
     ConfigKey("websocket", \.webSocket, .section(), "How WebSockets are carried."),
     ConfigKey("headers", \.headers, .section(), "Fields that are set and removed on the way."),
+    ConfigKey(
+      "limits", \.limits, .routeLimits,
+      "For this route instead of the global ones, with the same meaning."),
     ConfigKey(
       "timeouts", \.timeouts, .routeTimeouts,
       "For this route instead of the global ones, with the same meaning."),
@@ -55,20 +74,90 @@ extension RouteSettings: ConfigSection {
       .compactMap(OriginPattern.init(parsing:))
     route.origins.allowsMissing = false
     route.headers = .example
+    route.rewrite = .example
     return route
+  }
+
+  /// The example, and one for each way to do without an upstream.
+  static var examples: [Self] {
+    var redirect = example
+    redirect.upstreamName = ""
+    redirect.host = .exact("www.example.com")
+    redirect.path = .prefix("/")
+    redirect.redirect = .example
+    var respond = redirect
+    respond.redirect = nil
+    respond.path = .exact("/alive")
+    respond.respond = .example
+    return [example, redirect, respond]
   }
 
   mutating func begin(_ node: Node, _ reader: Reader) {
     location = node.location
     timeouts = reader.timeouts
+    limits = reader.routeLimits
   }
 
   mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {
+    validateAction(written, &reader)
     guard written.areRight("host", "path") else { return }
+    validateRewrite(written, &reader)
+    validateTarget(written, &reader)
+    guard written.areRight("redirect") else { return }
+    // A redirect to https takes only requests without TLS, so another may take the others.
+    let scheme = redirect?.isForPlain == true ? "http " : ""
     let place = (written["path"] ?? written["host"] ?? written.node).location
     reader.claim(
-      "route \(host.written)\(path.written)", at: place,
+      "route \(scheme)\(host.written)\(path.written)", at: place,
       otherwise: "another route has this host and path")
+  }
+
+  private static let actions = ["upstream", "redirect", "respond"]
+
+  /// One action, and nothing that would mean something for another one alone.
+  private func validateAction(_ written: WrittenSection, _ reader: inout Reader) {
+    let given = Self.actions.compactMap { name in written[name].map { (name: name, node: $0) } }
+    for extra in given.dropFirst() {
+      reader.report(
+        extra.node.location,
+        "\(extra.name) cannot stand beside \(given[0].name): a route does one or the other")
+    }
+    if given.isEmpty, !reader.isIncomplete, !written.hasSlip(of: Self.actions) {
+      reader.report(
+        written.node.location, "a route needs one of the keys upstream, redirect and respond")
+    }
+    guard let action = given.first, given.count == 1, action.name != "upstream" else { return }
+    let plain = Self()
+    let idle = [
+      ("rewrite", rewrite != plain.rewrite), ("websocket", webSocket != plain.webSocket),
+      ("origins", origins != plain.origins),
+    ]
+    for case (let name, true) in idle {
+      guard let node = written[name] else { continue }
+      reader.report(
+        node.location, "\(name) means nothing beside \(action.name): there is no upstream")
+    }
+  }
+
+  /// A prefix that only some of the requests have would leave the others as they are.
+  private func validateRewrite(_ written: WrittenSection, _ reader: inout Reader) {
+    guard written.areRight("rewrite"), let node = written["rewrite"]?["strip_prefix"],
+      !path.begins(with: rewrite.stripPrefix)
+    else { return }
+    reader.report(
+      node.location,
+      "the route's path \(quoted(path.written)) does not begin with"
+        + " \(quoted(rewrite.stripPrefix))")
+  }
+
+  private func validateTarget(_ written: WrittenSection, _ reader: inout Reader) {
+    guard written.areRight("redirect"), let node = written["redirect"],
+      case .fixed(let target)? = redirect?.target, target.hasPrefix("/"),
+      path.holds(String(target.prefix { $0 != "?" && $0 != "#" }))
+    else { return }
+    reader.report(
+      (node["to"] ?? node).location,
+      "\(quoted(target)) is served by this very route: clients would be sent in a circle")
   }
 }
 
@@ -85,7 +174,7 @@ extension ConfigValue<String> {
       }
       return nil
     } show: {
-      line.show($0)
+      $0.isEmpty ? .absent : line.show($0)
     }
   }
 

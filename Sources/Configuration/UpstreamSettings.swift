@@ -4,11 +4,26 @@ public import Bytes
 /// A named set of endpoints that serve the same.
 public struct UpstreamSettings: Sendable, Equatable {
   public enum Balance: Sendable, Equatable { case roundRobin }
+  public enum ProxyProtocol: Sendable, Equatable { case off, v1, v2 }
+
+  /// The Host that backends see.
+  public enum Host: Sendable, Equatable {
+    /// The client's.
+    case preserve
+    /// The endpoint's own, as it is written in `endpoints`.
+    case endpoint
+    case name(Authority)
+  }
 
   public var name: String
   /// At least one. A name stands for every address it resolves to.
   public var endpoints: [EndpointSettings] = []
   public var balance = Balance.roundRobin
+  public var host = Host.preserve
+  /// `Forwarded` (RFC 7239) beside the X-Forwarded fields.
+  public var forwarded = false
+  /// What each connection to an endpoint begins with.
+  public var proxyProtocol = ProxyProtocol.off
   /// nil: plain TCP.
   public var tls: UpstreamTLSSettings?
   public var location = SourceLocation()
@@ -37,6 +52,16 @@ extension UpstreamSettings: ConfigSection {
     ConfigKey(
       "balance", \.balance, .word([("round_robin", .roundRobin)]),
       "How an endpoint is chosen."),
+    ConfigKey(
+      "host", \.host, .upstreamHost,
+      "The Host that backends see: preserve: the client's; endpoint: the endpoint's own, without the"
+        + " usual port; or this one."),
+    ConfigKey(
+      "forwarded", \.forwarded, .boolean,
+      "Add Forwarded (RFC 7239), which says the same as the X-Forwarded fields."),
+    ConfigKey(
+      "proxy_protocol", \.proxyProtocol, .word([("off", .off), ("v1", .v1), ("v2", .v2)]),
+      "Begin every connection with a PROXY header that names the client."),
     ConfigKey(
       "tls", \.tls, .whenPresent(.section()),
       "TLS to the endpoints; without this section it is plain."),
@@ -76,6 +101,30 @@ extension ConfigValue<EndpointSettings> {
         .map { EndpointSettings(address: $0, location: node.location) }
     } show: {
       address.show($0.address)
+    }
+  }
+}
+
+extension ConfigValue<UpstreamSettings.Host> {
+  fileprivate static let upstreamHost = text(
+    "preserve, endpoint or a host", form: "preserve | endpoint | HOST", show: written
+  ) { (text) throws(Complaint) in
+    if text == "preserve" { return .preserve }
+    if text == "endpoint" { return .endpoint }
+    let bytes = Array(text.utf8)
+    let hint =
+      text.contains(".") ? "" : NearestName.hint(for: text, among: ["preserve", "endpoint"])
+    guard hint.isEmpty, let name = Authority(parsing: bytes.span) else {
+      throw Complaint("\(quoted(text)) is not preserve, endpoint or a host\(hint)")
+    }
+    return .name(name)
+  }
+
+  @Sendable private static func written(_ host: UpstreamSettings.Host) -> String {
+    switch host {
+    case .preserve: "preserve"
+    case .endpoint: "endpoint"
+    case .name(let authority): authority.description
     }
   }
 }

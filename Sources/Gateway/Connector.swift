@@ -20,8 +20,13 @@ extension Worker where K: ~Copyable {
       attempt.endpointsTried += 1
       attempt.facts.endpoint = upstream.addresses[endpoint].description
       exchanges[exchange].endpoint = endpoint
+      if !upstream.hosts.isEmpty {
+        UpstreamRequest.setHost(upstream.hosts[endpoint], in: &attempt.request)
+      }
       if let forwarding = exchanges[exchange].forwarding, forwarding.usesPool,
-        let idle = takeIdle(upstream: route(of: exchange).upstream, endpoint: endpoint)
+        let idle = takeIdle(
+          upstream: route(of: exchange).upstream, endpoint: endpoint,
+          isFresh: !forwarding.isRepeatable)
       {
         return reuse(exchange, idle, forwarding)
       }

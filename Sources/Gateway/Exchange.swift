@@ -37,7 +37,7 @@ final class Attempt {
   let head: RequestHead
   let facts: ConnectionFacts
   /// The head for the backend.
-  let request: [UInt8]
+  var request: [UInt8]
   /// Nil for a plain request.
   let upgrade: UpgradeTerms?
   var endpointsTried = 0
@@ -123,6 +123,7 @@ extension Worker where K: ~Copyable {
       bytes.withSpan { connections[id].input.append($0) }
     case (.connecting, .backend), (.awaitingAnswer, .backend):
       bytes.withSpan { connections[id].input.append($0) }
+      exchanges[exchange].forwarding?.hasAnswer = true
       answerReceived(exchange)
     case (.relayingResponse, .backend): bytes.withSpan { relayBody(exchange, $0) }
     case (.bridge, _): bridgeReceived(exchange, from: leg, bytes)

@@ -8,7 +8,7 @@ import Telemetry
 enum Fault: UInt8, Error, Sendable, CaseIterable {
   // The client, before the answer
   case malformedRequest, malformedHandshake, methodNotAllowed, httpVersion, notImplemented
-  case headTooSlow, bodyTooSlow, expectationFailed, lineTooLong, headTooLarge
+  case headTooSlow, bodyTooSlow, expectationFailed, lineTooLong, headTooLarge, bodyTooLarge
   case webSocketVersion, upgradeRequired, misdirected, noRoute, originRefused
   // Ourselves, before the answer
   case limitReached, refusingWork
@@ -77,6 +77,8 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
       Row(414, nil, nil, .client, closes: true, "line_too_long", .requestsTooLarge)
     case .headTooLarge:
       Row(431, nil, nil, .client, closes: true, "head_too_large", .requestsTooLarge)
+    case .bodyTooLarge:
+      Row(413, nil, nil, .client, closes: true, "body_too_large", .requestsTooLarge)
     case .webSocketVersion:
       Row(426, nil, nil, .client, "websocket_version", .handshakesVersion)
     case .upgradeRequired:

@@ -19,6 +19,8 @@ struct ClientIdentity: Sendable {
   let address: IPAddress?
   /// How the client came, as far as we can trust to know: for X-Forwarded-Proto and same-origin.
   let isHTTPS: Bool
+  /// How `peer` came.
+  let isTLS: Bool
   /// `address` as text, "unix" without one: for log lines and the fields we set.
   let text: String
   /// What the client asked for: its Host, or what a trusted proxy says that was.
@@ -33,6 +35,7 @@ struct ClientIdentity: Sendable {
     trusted: [AddressBlock], random: (UInt64, UInt64)
   ) {
     self.peer = peer
+    self.isTLS = isTLS
     isTrusted = peer.map { peer in trusted.contains { $0.contains(peer) } } ?? false
     guard isTrusted else {
       address = peer
@@ -137,8 +140,10 @@ struct ClientIdentity: Sendable {
 enum ForwardedHeaders {
   /// Appends to `out` what the route's edits leave to us.
   static func write(
-    _ head: RequestHead, _ client: ClientIdentity, to out: inout OutgoingHead<HeadWriter>
+    _ head: RequestHead, _ client: ClientIdentity, addsForwarded: Bool = false,
+    to out: inout OutgoingHead<HeadWriter>
   ) {
+    if addsForwarded { out.ours("Forwarded", forwarded(head, client)) }
     if client.isTrusted {
       let peer = Array((client.peer?.description ?? "unknown").utf8)
       out.ours("X-Forwarded-For", joined(head, .xForwardedFor, with: peer))
@@ -168,5 +173,44 @@ enum ForwardedHeaders {
       list.append(contentsOf: ", ".utf8)
     }
     return list + last
+  }
+
+  // MARK: Forwarded
+
+  /// The list a trusted proxy sent, and its own hop; without such a list the client, as we know it.
+  static func forwarded(_ head: RequestHead, _ client: ClientIdentity) -> [UInt8] {
+    guard client.isTrusted, head.count(of: .forwarded) > 0 else {
+      return element(client.address, client.authority, isHTTPS: client.isHTTPS)
+    }
+    let hop = element(client.peer, head.host, isHTTPS: client.isTLS)
+    return joined(head, .forwarded, with: hop)
+  }
+
+  /// One element (RFC 7239 section 4): `for="[2001:db8::1]";host=a.test;proto=https`.
+  private static func element(
+    _ address: IPAddress?, _ authority: Authority?, isHTTPS: Bool
+  ) -> [UInt8] {
+    var node = address?.description ?? "unknown"
+    if case .v6 = address { node = "[\(node)]" }
+    var text: [UInt8] = []
+    ASCII.append("for=", to: &text)
+    appendValue(node, to: &text)
+    if let authority {
+      ASCII.append(";host=", to: &text)
+      appendValue(authority.description, to: &text)
+    }
+    ASCII.append(isHTTPS ? ";proto=https" : ";proto=http", to: &text)
+    return text
+  }
+
+  /// A token, or a quoted string. Neither addresses nor authorities have anything to be escaped.
+  private static func appendValue(_ value: String, to text: inout [UInt8]) {
+    if value.utf8.allSatisfy(ASCII.isTokenByte) {
+      text.append(contentsOf: value.utf8)
+    } else {
+      text.append(UInt8(ascii: "\""))
+      text.append(contentsOf: value.utf8)
+      text.append(UInt8(ascii: "\""))
+    }
   }
 }

@@ -13,12 +13,16 @@ final class Forwarding {
   /// Follows the request's body.
   var request: BodyFraming
   var isRequestComplete: Bool
+  /// Of its content, so far.
+  var requestBytes: UInt64 = 0
   /// The backend is not told the length but gets chunks.
   let chunksRequest: Bool
   /// The backend has the head, and may have the body.
   var hasStarted = false
   /// Another endpoint, or a fresh connection, may be tried without doing anything twice.
   let isRepeatable: Bool
+  /// Bytes of an answer have come.
+  var hasAnswer = false
   /// The backend's connection has served before. It may have been closing while the request went out.
   var isReused = false
   var usesPool = true
@@ -57,7 +61,8 @@ extension Worker where K: ~Copyable {
   ) {
     let plan = shared.routes[route]
     let outgoing = UpstreamRequest.plain(
-      request.head, from: client, edits: plan.headers.request)
+      request.head, from: client, edits: plan.headers.request,
+      policy: shared.backendPolicy(of: plan))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     request.facts.route = plan.name
     let attempt = Attempt(head: request.head, facts: request.facts, request: outgoing)
@@ -100,7 +105,9 @@ extension Worker where K: ~Copyable {
   ) {
     guard forwarding.hasStarted else { return connections[id].input.append(bytes) }
     relayRequestBody(exchange, bytes)
-    if connections.contains(id), !forwarding.isRequestComplete { watchForBody(id) }
+    if exchanges.contains(exchange), connections.contains(id), !forwarding.isRequestComplete {
+      watchForBody(id)
+    }
   }
 
   private mutating func relayRequestBody(_ exchange: SlotID, _ bytes: Span<UInt8>) {
@@ -111,6 +118,10 @@ extension Worker where K: ~Copyable {
     var content: [Range<Int>] = []
     do throws(HTTPViolation) {
       let progress = try forwarding.request.advance(bytes) { content.append($0) }
+      forwarding.requestBytes &+= UInt64(content.reduce(0) { $0 + $1.count })
+      if let most = route(of: exchange).requestBodyMax, forwarding.requestBytes > most {
+        return endRequest(exchange, .bodyTooLarge)
+      }
       if let backend = exchanges[exchange].backend {
         sendContent(backend, bytes, content, inChunks: forwarding.chunksRequest)
       }
@@ -183,7 +194,7 @@ extension Worker where K: ~Copyable {
   /// while the request went out: then it goes to a fresh one, if doing it twice does no harm.
   mutating func triesAgain(_ exchange: SlotID, _ loss: ConnectionLoss) -> Bool {
     guard let forwarding = exchanges[exchange].forwarding, forwarding.isReused,
-      forwarding.isRepeatable, let attempt = exchanges[exchange].attempt,
+      forwarding.isRepeatable, !forwarding.hasAnswer, let attempt = exchanges[exchange].attempt,
       attempt.informational == 0
     else { return false }
     switch loss {

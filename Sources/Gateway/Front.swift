@@ -92,8 +92,10 @@ extension Worker where K: ~Copyable {
     }
     if isMisdirected(id, head) { return respond(id, .misdirected, to: request) }
     if case .plain = classification, servePage(id, request) { return }
-    guard let route = findRoute(head) else { return respond(id, .noRoute, to: request) }
+    guard let route = findRoute(head, client) else { return respond(id, .noRoute, to: request) }
     let plan = shared.routes[route]
+    if serveLocally(id, plan, request, client) { return }
+    if plan.refusesBody(of: head) { return respond(id, .bodyTooLarge, to: request) }
     guard case .webSocket(let offer) = classification, plan.webSocket.mode != .off else {
       // RFC 8441: a stream that asks for a WebSocket cannot be served as something else.
       if request.head.protocolName != nil { return respond(id, .notImplemented, to: request) }
@@ -110,10 +112,11 @@ extension Worker where K: ~Copyable {
     beginUpgrade(id, route, request, client, offer)
   }
 
-  private func findRoute(_ head: RequestHead) -> Int? {
+  private func findRoute(_ head: RequestHead, _ client: ClientIdentity) -> Int? {
     let host = Array((head.host?.host ?? "").utf8)
     let bytes = head.bytes
-    return shared.router.route(host: host.span, path: bytes.span.extracting(head.path))
+    return shared.router.route(
+      host: host.span, path: bytes.span.extracting(head.path), isHTTPS: client.isHTTPS)
   }
 
   private mutating func identity(_ id: SlotID, _ head: RequestHead) -> ClientIdentity {
@@ -235,6 +238,22 @@ extension Worker where K: ~Copyable {
     head.version == .http11 && drainDeadline == nil && !head.hasToken("close", in: .connection)
   }
 
+  /// A route without an upstream. Upgrades are answered like any other request.
+  private mutating func serveLocally(
+    _ id: SlotID, _ plan: RoutePlan, _ request: AnsweredRequest, _ client: ClientIdentity
+  ) -> Bool {
+    guard plan.redirect != nil || plan.respond != nil else { return false }
+    request.facts.route = plan.name
+    let keeps = keepsConnectionUnread(request.head)
+    guard let response = plan.localResponse(to: request.head, client, closes: !keeps) else {
+      respond(id, .malformedRequest, to: request)
+      return true
+    }
+    answer(id, response, to: request, fault: nil, detail: nil)
+    answered(id, keeps: keeps)
+    return true
+  }
+
   /// Sends an answer of ours and writes its line.
   private mutating func answer(
     _ id: SlotID, _ response: LocalResponse, to request: AnsweredRequest, fault: StaticString?,
@@ -271,6 +290,27 @@ extension Worker where K: ~Copyable {
       watchForStall(id)
     }
     if !connections[id].input.isEmpty { crowded.append(id) }
+  }
+}
+
+extension RoutePlan {
+  /// What the route answers by itself; nil where it cannot.
+  func localResponse(
+    to head: RequestHead, _ client: ClientIdentity, closes: Bool
+  ) -> LocalResponse? {
+    if let respond {
+      return .fixed(respond, edits: headers.response, closes: closes)
+    }
+    return redirect.flatMap {
+      .redirect(
+        $0, head, authority: client.authority, edits: headers.response, closes: closes)
+    }
+  }
+
+  /// Whether the head announces more than the route takes.
+  func refusesBody(of head: RequestHead) -> Bool {
+    guard let requestBodyMax, case .length(let count) = head.bodyFraming else { return false }
+    return count > requestBodyMax
   }
 }
 

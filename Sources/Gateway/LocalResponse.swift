@@ -1,8 +1,10 @@
-// Answers the gateway gives itself: errors in plain text, and the demo's page. Pure: it makes the
-// bytes, the connection sends them. Nothing a peer sent goes into a head; what goes into a body is
-// made printable and stays plain text.
+// Answers the gateway gives itself: errors in plain text, redirects and fixed responses of routes, and
+// the demo's page. Pure: it makes the bytes, the connection sends them. Of what a peer sent only a
+// redirect to https has its address in the head, which was checked byte by byte; what goes into a body
+// is made printable and stays plain text.
 
 import Bytes
+import Configuration
 import Wire
 
 /// One complete response.
@@ -13,13 +15,18 @@ struct LocalResponse {
   }
 
   let status: UInt16
-  private let contentType: StaticString
+  /// Nil without a body.
+  private let contentType: String?
   let body: [UInt8]
   /// The connection ends after this answer.
   private let closes: Bool
   private var extras: [Extra] = []
+  /// Browsers must not keep what may be different the next time.
+  private var isStored = false
+  /// Of the route that answers.
+  private var edits = HeaderEdits()
 
-  private init(_ status: UInt16, _ contentType: StaticString, _ body: [UInt8], closes: Bool) {
+  private init(_ status: UInt16, _ contentType: String?, _ body: [UInt8], closes: Bool) {
     self.status = status
     self.contentType = contentType
     self.body = body
@@ -59,19 +66,52 @@ struct LocalResponse {
     return response
   }
 
+  /// `redirect` of a route; nil when the request names no host to stay at. `authority`: what the
+  /// client asked for.
+  static func redirect(
+    _ redirect: RedirectSettings, _ head: RequestHead, authority: Authority?, edits: HeaderEdits,
+    closes: Bool
+  ) -> LocalResponse? {
+    let location: String
+    switch redirect.target {
+    case .fixed(let target): location = target
+    case .https(let port):
+      guard let host = authority?.host else { return nil }
+      let address = port == 443 ? host : "\(host):\(port)"
+      let query = head.query.map { "?" + String(decoding: head.bytes[$0], as: UTF8.self) } ?? ""
+      location =
+        "https://\(address)\(String(decoding: head.bytes[head.path], as: UTF8.self))\(query)"
+    }
+    let status = redirect.status ?? redirect.defaultStatus
+    let text = "\(status) \(reason(status))\n"
+    var response = plain(status, text, closes: closes)
+    response.extras.append(Extra(name: "Location", value: location))
+    response.isStored = true
+    response.edits = edits
+    return response
+  }
+
+  /// `respond` of a route.
+  static func fixed(
+    _ respond: RespondSettings, edits: HeaderEdits, closes: Bool
+  ) -> LocalResponse {
+    let body = Array(respond.body.utf8)
+    var response = LocalResponse(
+      respond.status, body.isEmpty ? nil : respond.contentType, body, closes: closes)
+    response.edits = edits
+    return response
+  }
+
   var bodyCount: UInt64 { UInt64(body.count) }
 
   /// The bytes on the wire. For HEAD pass `withoutBody`: the head stays the same.
   func bytes(withoutBody: Bool = false) -> [UInt8] {
-    var head = HeadWriter()
-    head.statusLine(Int(status), Self.reason(status))
-    head.field("Content-Type", literal: contentType)
-    head.field("Content-Length", decimal: UInt64(body.count))
-    head.field("Cache-Control", literal: "no-store")
-    for extra in extras { head.field(extra.name, extra.value) }
-    addConnection(to: &head)
-    head.end()
-    return withoutBody ? head.bytes : head.bytes + body
+    var out = OutgoingHead(edits)
+    out.statusLine(Int(status), Self.reason(status))
+    write(to: &out)
+    addConnection(to: &out)
+    let head = out.finish()
+    return withoutBody ? head : head + body
   }
 
   /// There is no 426 in HTTP/2; the field that tells the version says enough (RFC 8441 section 5).
@@ -79,23 +119,28 @@ struct LocalResponse {
 
   /// The head's fields over HTTP/2.
   func fields() -> FieldBlock {
-    var fields = FieldBlock()
-    fields.append("content-type", contentType)
-    fields.append("content-length", String(body.count).utf8.span)
-    fields.append("cache-control", "no-store")
-    for extra in extras { fields.append(extra.name, extra.value.utf8.span) }
-    if status == 426 { fields.append("sec-websocket-version", "13") }
-    return fields
+    var out = OutgoingHead(edits, FieldBlock())
+    write(to: &out)
+    if status == 426 { out.fixed("Sec-WebSocket-Version", literal: "13") }
+    return out.finish()
+  }
+
+  private func write<Sink: FieldSink>(to out: inout OutgoingHead<Sink>) {
+    if let contentType { out.ours("Content-Type", contentType) }
+    // RFC 9110 section 8.6.
+    if status != 204 { out.fixed("Content-Length", Array(String(body.count).utf8)) }
+    if !isStored { out.ours("Cache-Control", literal: "no-store") }
+    for extra in extras { out.ours(extra.name, extra.value) }
   }
 
   /// 426 has to say what to upgrade to (RFC 9110 section 15.5.22), in `Connection` as well.
-  private func addConnection(to head: inout HeadWriter) {
+  private func addConnection(to out: inout OutgoingHead<HeadWriter>) {
     if status == 426 {
-      head.field("Upgrade", literal: "websocket")
-      head.field("Sec-WebSocket-Version", literal: "13")
-      head.field("Connection", literal: closes ? "Upgrade, close" : "Upgrade")
+      out.fixed("Upgrade", literal: "websocket")
+      out.fixed("Sec-WebSocket-Version", literal: "13")
+      out.fixed("Connection", literal: closes ? "Upgrade, close" : "Upgrade")
     } else if closes {
-      head.field("Connection", literal: "close")
+      out.fixed("Connection", literal: "close")
     }
   }
 
@@ -115,20 +160,35 @@ struct LocalResponse {
 
   // MARK: Words
 
-  /// RFC 9110 section 15, RFC 6585; of the statuses the gateway gives itself.
+  /// RFC 9110 section 15, RFC 6585, RFC 7725; of the statuses the gateway gives itself and of those
+  /// that routes are likely to.
   static func reason(_ status: UInt16) -> StaticString {
     switch status {
     case 200: "OK"
+    case 201: "Created"
+    case 202: "Accepted"
+    case 204: "No Content"
+    case 205: "Reset Content"
+    case 301: "Moved Permanently"
+    case 302: "Found"
+    case 303: "See Other"
+    case 307: "Temporary Redirect"
+    case 308: "Permanent Redirect"
     case 400: "Bad Request"
+    case 401: "Unauthorized"
     case 403: "Forbidden"
     case 404: "Not Found"
     case 405: "Method Not Allowed"
     case 408: "Request Timeout"
+    case 410: "Gone"
+    case 413: "Content Too Large"
     case 414: "URI Too Long"
     case 417: "Expectation Failed"
     case 421: "Misdirected Request"
     case 426: "Upgrade Required"
+    case 429: "Too Many Requests"
     case 431: "Request Header Fields Too Large"
+    case 451: "Unavailable For Legal Reasons"
     case 500: "Internal Server Error"
     case 501: "Not Implemented"
     case 502: "Bad Gateway"
@@ -150,6 +210,7 @@ struct LocalResponse {
     case .expectationFailed: "The request expects what is not done here."
     case .headTooSlow, .bodyTooSlow: "The request did not arrive in time."
     case .lineTooLong: "The request line is too long."
+    case .bodyTooLarge: "The request's body is too large."
     case .headTooLarge: "The request's fields are too large or too many."
     case .webSocketVersion: "Only version 13 of WebSocket is spoken here."
     case .upgradeRequired: "Only WebSockets are served here."

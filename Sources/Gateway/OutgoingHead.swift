@@ -84,24 +84,29 @@ struct OutgoingHead<Sink: FieldSink> {
 extension OutgoingHead where Sink == HeadWriter {
   init(_ edits: HeaderEdits) { self.init(edits, HeadWriter()) }
 
-  mutating func requestLine(_ method: StaticString, _ head: RequestHead) -> Bool {
-    let bytes = head.bytes
-    guard let query = head.query else {
-      return sink.requestLine(method, path: bytes.span.extracting(head.path), query: nil)
-    }
-    return sink.requestLine(
-      method, path: bytes.span.extracting(head.path), query: bytes.span.extracting(query))
+  /// `path` and the query of `head`.
+  mutating func requestLine(
+    _ method: StaticString, path: [UInt8], _ head: RequestHead
+  ) -> Bool {
+    var name: [UInt8] = []
+    ASCII.append(method, to: &name)
+    return requestLine(name.span, path: path, head)
   }
 
-  /// The client's own method and target.
-  mutating func requestLine(_ head: RequestHead) -> Bool {
+  /// The same with the client's own method.
+  mutating func requestLine(_ head: RequestHead, path: [UInt8]) -> Bool {
     let bytes = head.bytes
-    let method = bytes.span.extracting(head.method)
-    let path = bytes.span.extracting(head.path)
+    return requestLine(bytes.span.extracting(head.method), path: path, head)
+  }
+
+  private mutating func requestLine(
+    _ method: Span<UInt8>, path: [UInt8], _ head: RequestHead
+  ) -> Bool {
     guard let query = head.query else {
-      return sink.requestLine(method, path: path, query: nil)
+      return sink.requestLine(method, path: path.span, query: nil)
     }
-    return sink.requestLine(method, path: path, query: bytes.span.extracting(query))
+    let bytes = head.bytes
+    return sink.requestLine(method, path: path.span, query: bytes.span.extracting(query))
   }
 
   /// The status of `answer`; a reason that cannot be written is left empty.

@@ -45,12 +45,21 @@ extension Worker where K: ~Copyable {
     }
   }
 
-  /// An idle connection to that endpoint.
-  mutating func takeIdle(upstream: Int, endpoint: Int) -> SlotID? {
+  /// An idle connection to that endpoint. `isFresh`: one whose end may have come in this turn is no
+  /// good, for the request cannot be sent twice.
+  mutating func takeIdle(upstream: Int, endpoint: Int, isFresh: Bool) -> SlotID? {
     while let id = pool.take(upstream, endpoint) {
-      if connections.contains(id), connections[id].exchange == nil { return id }
+      guard connections.contains(id), connections[id].exchange == nil else { continue }
+      if !isFresh || isSilent(id) { return id }
+      closeNow(id)
     }
     return nil
+  }
+
+  private mutating func isSilent(_ id: SlotID) -> Bool {
+    let frames = self.frames
+    frames.reset()
+    return kernel.receive(connections[id].descriptor, into: frames, limit: 1) == .wouldBlock
   }
 
   /// Sends the exchange's request on a connection that has served before.

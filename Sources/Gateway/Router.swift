@@ -8,13 +8,15 @@ import Configuration
 ///
 /// Among the routes whose host and path both match, the most specific wins: an exact host, then
 /// `*.host` (which stands for exactly one leftmost label, as it does for origins), then any host;
-/// within that the longest path, an exact path before a prefix of the same length, and at last the
-/// order of the file. A host without a matching path of its own is still served by the routes of
+/// within that the longest path, an exact path before a prefix of the same length, a redirect to
+/// https before what serves the same under TLS, and at last the order of the file. A host without a matching path of its own is still served by the routes of
 /// `*.host` and of any host.
 struct Router: Sendable {
   private struct Entry {
     var path: [UInt8]
     var isExact: Bool
+    /// Only for requests that came without TLS.
+    var isForPlain: Bool
     var route: Int
   }
 
@@ -34,7 +36,7 @@ struct Router: Sendable {
     var wildcards: [String: [Entry]] = [:]
     any = []
     for (index, route) in routes.enumerated() {
-      let entry = Self.entry(route.path, index)
+      let entry = Self.entry(route, index)
       switch route.host {
       case .any: any.append(entry)
       case .exact(let name): exact[name, default: []].append(entry)
@@ -48,34 +50,39 @@ struct Router: Sendable {
 
   /// The index of the route. `host`: as `Authority` has it, in lower case and without the port,
   /// empty when the request names none. `path`: as it was sent, without the query.
-  func route(host: Span<UInt8>, path: Span<UInt8>) -> Int? {
+  /// `isHTTPS`: how the client came; routes that only send it to https are not for those that did.
+  func route(host: Span<UInt8>, path: Span<UInt8>, isHTTPS: Bool) -> Int? {
     if let position = Self.position(of: host, in: exact),
-      let route = Self.match(path, exact[position].entries)
+      let route = Self.match(path, isHTTPS, exact[position].entries)
     {
       return route
     }
     let parent = host.extracting(Self.labelEnd(host)..<host.count)
     if let position = Self.position(of: parent, in: wildcards),
-      let route = Self.match(path, wildcards[position].entries)
+      let route = Self.match(path, isHTTPS, wildcards[position].entries)
     {
       return route
     }
-    return Self.match(path, any)
+    return Self.match(path, isHTTPS, any)
   }
 
   // MARK: Compiling
 
-  private static func entry(_ pattern: PathPattern, _ index: Int) -> Entry {
-    switch pattern {
-    case .exact(let path): Entry(path: Array(path.utf8), isExact: true, route: index)
-    case .prefix(let path): Entry(path: Array(path.utf8), isExact: false, route: index)
-    }
+  private static func entry(_ route: RouteSettings, _ index: Int) -> Entry {
+    let isForPlain = route.redirect?.isForPlain ?? false
+    let (path, isExact) =
+      switch route.path {
+      case .exact(let path): (path, true)
+      case .prefix(let path): (path, false)
+      }
+    return Entry(path: Array(path.utf8), isExact: isExact, isForPlain: isForPlain, route: index)
   }
 
   private static func sorted(_ entries: [Entry]) -> [Entry] {
     entries.sorted { a, b in
       if a.path.count != b.path.count { return a.path.count > b.path.count }
       if a.isExact != b.isExact { return a.isExact }
+      if a.isForPlain != b.isForPlain { return a.isForPlain }
       return a.route < b.route
     }
   }
@@ -115,8 +122,12 @@ struct Router: Sendable {
     return a.count - b.count
   }
 
-  private static func match(_ path: Span<UInt8>, _ entries: [Entry]) -> Int? {
-    for entry in entries where matches(path, entry) { return entry.route }
+  private static func match(
+    _ path: Span<UInt8>, _ isHTTPS: Bool, _ entries: [Entry]
+  ) -> Int? {
+    for entry in entries where !(isHTTPS && entry.isForPlain) && matches(path, entry) {
+      return entry.route
+    }
     return nil
   }
 

@@ -11,7 +11,13 @@ typealias RouteTimeouts = Timeouts
 /// A route as the data path uses it.
 final class RoutePlan: Sendable {
   let name: String
+  /// Not to be used where the route answers by itself, with `redirect` or `respond`.
   let upstream: Int
+  let redirect: RedirectSettings?
+  let respond: RespondSettings?
+  let rewrite: PathRewrite
+  /// Bytes of a request body; nil: unlimited.
+  let requestBodyMax: UInt64?
   let origins: OriginPolicy
   let webSocket: WebSocketSettings
   let headers: HeaderSettings
@@ -20,6 +26,10 @@ final class RoutePlan: Sendable {
   init(_ settings: RouteSettings) {
     name = settings.displayName
     upstream = settings.upstream
+    redirect = settings.redirect
+    respond = settings.respond
+    rewrite = PathRewrite(settings.rewrite)
+    requestBodyMax = settings.limits.requestBody
     origins = settings.origins
     webSocket = settings.webSocket
     headers = settings.headers
@@ -33,6 +43,13 @@ struct UpstreamPlan: Sendable {
   /// For TLS, per address: the name its certificate must be for.
   var serverNames: [String]
   var tls: TLSContext?
+  /// The Host that backends see; for `.endpoint` it is in `hosts`.
+  var host = UpstreamSettings.Host.preserve
+  /// Per address, when each has a Host of its own.
+  var hosts: [[UInt8]] = []
+  var addsForwarded = false
+  /// What each connection begins with. One that begins so is its client's alone.
+  var proxyProtocol = UpstreamSettings.ProxyProtocol.off
 }
 
 /// Where the page of `bascule demo` finds its sockets.
@@ -90,6 +107,15 @@ final class SharedState: Sendable {
       case .warn: .warn
       case .error: .error
       }
+  }
+}
+
+extension SharedState {
+  /// What a request of this route is changed into.
+  func backendPolicy(of route: RoutePlan) -> BackendPolicy {
+    let upstream = upstreams[route.upstream]
+    return BackendPolicy(
+      rewrite: route.rewrite, host: upstream.host, addsForwarded: upstream.addsForwarded)
   }
 }
 

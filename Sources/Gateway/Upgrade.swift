@@ -27,7 +27,8 @@ extension Worker where K: ~Copyable {
     if plan.webSocket.compression == .off { offer.deflate = [] }
     offer.key = freshKey()
     let outgoing = UpstreamRequest.upgrade(
-      request.head, from: client, key: offer.key, offer: offer, edits: plan.headers.request)
+      request.head, from: client, key: offer.key, offer: offer, edits: plan.headers.request,
+      policy: shared.backendPolicy(of: plan))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     let facts = request.facts
     facts.route = plan.name

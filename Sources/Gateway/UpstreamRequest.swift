@@ -7,47 +7,73 @@ import Configuration
 import Wire
 
 enum UpstreamRequest {
-  /// The upgrade request to a backend, always an HTTP/1.1 GET. `key`: ours, fresh, in base64.
+  /// The upgrade request to a backend, always an HTTP/1.1 GET. Forwarded says the same as
+  /// X-Forwarded-For, so the same rule holds for it. `key`: ours, fresh, in base64.
   /// `offer`: what may be passed on, its `deflate` emptied where compression is off. Nil when the
-  /// head holds what cannot be forwarded (too many Connection options): a malformed request.
+  /// head holds what cannot be forwarded (too many Connection options, a path that cannot be
+  /// rewritten): a malformed request.
   static func upgrade(
     _ head: RequestHead, from client: ClientIdentity, key: [UInt8], offer: HandshakeOffer,
-    edits: HeaderEdits
+    edits: HeaderEdits, policy: BackendPolicy = BackendPolicy()
   ) -> [UInt8]? {
-    guard let nominated = Nominations(of: head) else { return nil }
+    guard let nominated = Nominations(of: head),
+      let path = policy.rewrite.apply(head.bytes.span.extracting(head.path))
+    else { return nil }
     var out = OutgoingHead(edits)
-    guard out.requestLine("GET", head) else { return nil }
-    out.fixed("Host", host(head))
+    guard out.requestLine("GET", path: path, head) else { return nil }
+    out.fixed("Host", host(head, policy.host))
     out.handshake { Handshake.appendRequestFields(key: key.span, offer: offer, to: &$0) }
-    out.fields(of: head) { field, name in
-      passes(field, name, isTrusted: client.isTrusted, edits) && !nominated.contains(name)
-    }
-    ForwardedHeaders.write(head, client, to: &out)
+    pass(head, client, nominated, policy, edits, to: &out)
     return out.finish()
   }
 
-  /// A plain request to a backend. Nil when the head holds what cannot be forwarded.
+  /// A plain request to a backend, whose body follows with a length or in chunks. Nil as above.
   static func plain(
-    _ head: RequestHead, from client: ClientIdentity, edits: HeaderEdits
+    _ head: RequestHead, from client: ClientIdentity, edits: HeaderEdits,
+    policy: BackendPolicy = BackendPolicy()
   ) -> [UInt8]? {
-    guard let nominated = Nominations(of: head) else { return nil }
+    guard let nominated = Nominations(of: head),
+      let path = policy.rewrite.apply(head.bytes.span.extracting(head.path))
+    else { return nil }
     var out = OutgoingHead(edits)
-    guard out.requestLine(head) else { return nil }
-    out.fixed("Host", host(head))
+    guard out.requestLine(head, path: path) else { return nil }
+    out.fixed("Host", host(head, policy.host))
     switch head.bodyFraming {
     case .none: break
     case .length(let count): out.fixed("Content-Length", Array(String(count).utf8))
     case .chunked, .untilClose: out.fixed("Transfer-Encoding", literal: "chunked")
     }
-    out.fields(of: head) { field, name in
-      passes(field, name, isTrusted: client.isTrusted, edits) && !nominated.contains(name)
-    }
-    ForwardedHeaders.write(head, client, to: &out)
+    pass(head, client, nominated, policy, edits, to: &out)
     return out.finish()
   }
 
-  /// As the client wrote it.
-  private static func host(_ head: RequestHead) -> [UInt8] {
+  private static func pass(
+    _ head: RequestHead, _ client: ClientIdentity, _ nominated: Nominations,
+    _ policy: BackendPolicy, _ edits: HeaderEdits, to out: inout OutgoingHead<HeadWriter>
+  ) {
+    // With ours a list that came is continued, and not passed on by itself.
+    let passesForwarded = client.isTrusted && !policy.addsForwarded
+    out.fields(of: head) { field, name in
+      if field.known == .forwarded { return passesForwarded && !nominated.contains(name) }
+      return passes(field, name, isTrusted: client.isTrusted, edits) && !nominated.contains(name)
+    }
+    ForwardedHeaders.write(head, client, addsForwarded: policy.addsForwarded, to: &out)
+  }
+
+  /// Puts `host` into a written request in place of the Host it has: endpoints may each have their
+  /// own, and which one it will be is known only when one is dialled. `host`: of the configuration.
+  static func setHost(_ host: [UInt8], in request: inout [UInt8]) {
+    // Host is the first field of every request that is written here.
+    guard let line = request.firstIndex(of: UInt8(ascii: "\n")) else { return }
+    let start = line + 1 + "Host: ".utf8.count
+    guard let end = request[line...].dropFirst().firstIndex(of: UInt8(ascii: "\r")), start <= end
+    else { return }
+    request.replaceSubrange(start..<end, with: host)
+  }
+
+  /// The route's upstream's, or as the client wrote it.
+  private static func host(_ head: RequestHead, _ choice: UpstreamSettings.Host) -> [UInt8] {
+    if case .name(let authority) = choice { return Array(authority.description.utf8) }
     if let value = head.onlyValue(of: .host) { return Array(head.bytes[value]) }
     return Array((head.host?.description ?? "").utf8)
   }
@@ -60,8 +86,6 @@ enum UpstreamRequest {
     // We have answered it ourselves, or there is no body to expect 100 for.
     if known == .expect { return false }
     if isProxyName(name) { return false }
-    // Says the same as X-Forwarded-For, so the same rule holds.
-    if known == .forwarded { return isTrusted }
     if !isTrusted, isForwardingName(name) { return false }
     return !isAlias(name, edits)
   }

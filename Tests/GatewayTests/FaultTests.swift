@@ -20,6 +20,7 @@ private let page: [Expected] = [
   Expected(faults: [.headTooSlow, .bodyTooSlow], status: 408),
   Expected(faults: [.lineTooLong], status: 414),
   Expected(faults: [.headTooLarge], status: 431),
+  Expected(faults: [.bodyTooLarge], status: 413),
   Expected(faults: [.httpVersion], status: 505),
   Expected(faults: [.notImplemented], status: 501),
   Expected(faults: [.webSocketVersion, .upgradeRequired], status: 426),

@@ -1,4 +1,5 @@
 import Bytes
+import Configuration
 import Testing
 
 @testable import Gateway
@@ -131,5 +132,82 @@ struct LocalResponseTests {
     for id in ["connect", "send", "close", "log", "message"] {
       #expect(body.contains("id=\"\(id)\""), "\(id)")
     }
+  }
+
+  private func redirect(
+    _ target: RedirectSettings.Target, status: UInt16? = nil,
+    request asked: String = "/a/%C3%A9?x=%22",
+    host: String? = "a.test:8080", edits: HeaderEdits = HeaderEdits()
+  ) -> WrittenHead? {
+    let head = request(target: asked)
+    let authority = host.flatMap { text in
+      let bytes = Array(text.utf8)
+      return Authority(parsing: bytes.span)
+    }
+    return LocalResponse.redirect(
+      RedirectSettings(target: target, status: status), head, authority: authority, edits: edits,
+      closes: false
+    ).map { parts($0.bytes()).head }
+  }
+
+  @Test("a redirect to https keeps host, path and query as they came, and drops the port")
+  func redirectToHTTPS() throws {
+    let head = try #require(redirect(.https(port: 443)))
+    #expect(head.startLine == "HTTP/1.1 308 Permanent Redirect")
+    #expect(head.values("Location") == ["https://a.test/a/%C3%A9?x=%22"])
+    #expect(head.values("Cache-Control") == [])
+    let other = try #require(redirect(.https(port: 8443), request: "//evil.test/?", host: "[::1]"))
+    #expect(other.values("Location") == ["https://[::1]:8443//evil.test/?"])
+    #expect(redirect(.https(port: 443), host: nil) == nil)
+  }
+
+  @Test("a redirect elsewhere says what the route says, and is temporary unless it says more")
+  func redirectElsewhere() throws {
+    let head = try #require(redirect(.fixed("/new?a#b"), host: nil))
+    #expect(head.startLine == "HTTP/1.1 302 Found")
+    #expect(head.values("Location") == ["/new?a#b"])
+    for status: UInt16 in [301, 302, 303, 307, 308] {
+      let head = try #require(redirect(.fixed("https://b.test/"), status: status))
+      #expect(head.startLine.hasPrefix("HTTP/1.1 \(status) "))
+      #expect(!head.startLine.hasSuffix("Response"))
+    }
+  }
+
+  @Test("the fields of a route are set on what it answers by itself, but not its framing")
+  func edited() throws {
+    let change = edits(
+      set: [("Cache-Control", "max-age=60"), ("X-A", "b")], remove: ["Content-Type"])
+    let head = try #require(redirect(.fixed("/new"), edits: change))
+    #expect(head.values("Cache-Control") == ["max-age=60"])
+    #expect(head.values("X-A") == ["b"])
+    #expect(head.values("Content-Type") == [])
+    var settings = RespondSettings()
+    settings.body = "text"
+    let fixed = LocalResponse.fixed(settings, edits: change, closes: true)
+    let written = parts(fixed.bytes()).head
+    #expect(written.values("Cache-Control") == ["max-age=60"])
+    #expect(written.values("Content-Length") == ["4"])
+    #expect(written.values("Connection") == ["close"])
+    #expect(fixed.fields().count == 3)
+  }
+
+  @Test("a fixed response has its body and type, and a status without body has neither")
+  func fixedResponse() {
+    var settings = RespondSettings()
+    settings.status = 503
+    settings.body = "<h1>Later</h1>"
+    settings.contentType = "text/html"
+    let (head, body) = parts(
+      LocalResponse.fixed(settings, edits: HeaderEdits(), closes: false).bytes())
+    #expect(head.startLine == "HTTP/1.1 503 Service Unavailable")
+    #expect(head.values("Content-Type") == ["text/html"])
+    #expect(head.values("Content-Length") == ["14"])
+    #expect(body == "<h1>Later</h1>")
+    settings.status = 204
+    settings.body = ""
+    let empty = LocalResponse.fixed(settings, edits: HeaderEdits(), closes: false).bytes()
+    #expect(
+      String(decoding: empty, as: UTF8.self)
+        == "HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n\r\n")
   }
 }

@@ -11,10 +11,12 @@ private func route(_ host: HostPattern, _ path: PathPattern) -> RouteSettings {
   return settings
 }
 
-private func find(_ router: Router, _ host: String, _ path: String) -> Int? {
+private func find(
+  _ router: Router, _ host: String, _ path: String, isHTTPS: Bool = false
+) -> Int? {
   let hostBytes = Array(host.utf8)
   let pathBytes = Array(path.utf8)
-  return router.route(host: hostBytes.span, path: pathBytes.span)
+  return router.route(host: hostBytes.span, path: pathBytes.span, isHTTPS: isHTTPS)
 }
 
 @Suite("The router")
@@ -88,5 +90,20 @@ struct RouterTests {
     let router = Router(routes)
     for index in 0..<1000 { #expect(find(router, "h\(index * 7919 % 1000).test", "/x") == index) }
     #expect(find(router, "h1000.test", "/") == nil)
+  }
+
+  @Test("a redirect to https is for requests without TLS alone, beside what serves the others")
+  func redirectsToHTTPS() {
+    var redirect = route(.any, .prefix("/"))
+    redirect.redirect = RedirectSettings(target: .https(port: 443))
+    var elsewhere = route(.any, .prefix("/moved"))
+    elsewhere.redirect = RedirectSettings(target: .fixed("/new"))
+    let router = Router([route(.any, .prefix("/")), redirect, elsewhere, route(.any, .exact("/x"))])
+    #expect(find(router, "a.test", "/a") == 1)
+    #expect(find(router, "a.test", "/a", isHTTPS: true) == 0)
+    #expect(find(router, "a.test", "/x") == 3)
+    #expect(find(router, "a.test", "/moved", isHTTPS: true) == 2)
+    let alone = Router([redirect])
+    #expect(find(alone, "a.test", "/a", isHTTPS: true) == nil)
   }
 }

@@ -11,7 +11,7 @@ struct HTTP1HeadWriterTests {
     var request = HeadWriter()
     let path = Array("/ws".utf8)
     let query = Array("a=b".utf8)
-    let isWritten = request.requestLine("GET", path: path.span, query: query.span)
+    let isWritten = request.requestLine(Array("GET".utf8).span, path: path.span, query: query.span)
     #expect(isWritten)
     request.field("Host", "a.example:80")
     request.field("X-Long", String(repeating: "x", count: 300))
@@ -45,8 +45,8 @@ struct HTTP1HeadWriterTests {
     let results = [
       writer.field("X-A", value), writer.field("X-A", bytes.span),
       writer.field(name.span, bytes.span), writer.statusLine(200, bytes.span),
-      writer.requestLine("GET", path: path.span, query: nil),
-      writer.requestLine("GET", path: slash.span, query: bytes.span),
+      writer.requestLine(Array("GET".utf8).span, path: path.span, query: nil),
+      writer.requestLine(Array("GET".utf8).span, path: slash.span, query: bytes.span),
     ]
     #expect(!results.contains(true))
     #expect(writer.bytes.isEmpty)

@@ -100,11 +100,11 @@ struct HTTP1MutationTests {
     var writer = HeadWriter()
     let path = Array(head.bytes[head.path])
     let query = head.query.map { Array(head.bytes[$0]) } ?? []
-    let method: StaticString = path == [UInt8(ascii: "*")] ? "OPTIONS" : "GET"
+    let method = Array((path == [UInt8(ascii: "*")] ? "OPTIONS" : "GET").utf8)
     let isWritten =
       head.query == nil
-      ? writer.requestLine(method, path: path.span, query: nil)
-      : writer.requestLine(method, path: path.span, query: query.span)
+      ? writer.requestLine(method.span, path: path.span, query: nil)
+      : writer.requestLine(method.span, path: path.span, query: query.span)
     guard isWritten else { return nil }
     // What HTTP/1.0 may leave out, HTTP/1.1 must have.
     if head.count(of: .host) == 0 { writer.field("Host", head.host?.description ?? "none") }

@@ -174,7 +174,7 @@ struct WebSocketAnswerTests {
     ])
     var request = HeadWriter()
     let target = Array("/ws".utf8)
-    let isWritten = request.requestLine("GET", path: target.span, query: nil)
+    let isWritten = request.requestLine(Array("GET".utf8).span, path: target.span, query: nil)
     #expect(isWritten)
     request.field("Host", "a.example")
     Handshake.appendRequestFields(key: offer.key.span, offer: offer, to: &request)

@@ -11,16 +11,8 @@ public struct HeadWriter: Sendable {
     bytes.reserveCapacity(capacity)
   }
 
-  /// `GET path[?query] HTTP/1.1`. False, and nothing written, when a byte is not VCHAR.
-  public mutating func requestLine(
-    _ method: StaticString, path: Span<UInt8>, query: Span<UInt8>?
-  ) -> Bool {
-    var name: [UInt8] = []
-    ASCII.append(method, to: &name)
-    return requestLine(name.span, path: path, query: query)
-  }
-
-  /// The same with a method that a client chose, which has to be a token.
+  /// `METHOD path[?query] HTTP/1.1`. False, and nothing written, when the method is no token or
+  /// another byte is not VCHAR.
   public mutating func requestLine(
     _ method: Span<UInt8>, path: Span<UInt8>, query: Span<UInt8>?
   ) -> Bool {
