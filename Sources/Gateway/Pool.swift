@@ -11,7 +11,7 @@ import Wire
 /// By upstream, then by endpoint; the last one in is the first out, so that the rest can end.
 struct Pool {
   /// Of one endpoint and worker.
-  static var idleMax: Int { 64 }
+  static var idleMax: Int { 256 }
   private var idle: [[[SlotID]]]
 
   init(_ upstreams: [UpstreamPlan]) {

@@ -117,7 +117,7 @@ extension Worker where K: ~Copyable {
     }
     guard let client, connections.contains(client) else { return }
     if fault != nil { return abortNow(client) }
-    if isClean, forwarding.keepsClient, !connections[client].isStream {
+    if isClean, forwarding.keepsClient, drainDeadline == nil, !connections[client].isStream {
       continueFront(client)
     } else {
       finish(client, lingering: true)
