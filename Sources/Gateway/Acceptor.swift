@@ -17,6 +17,8 @@ struct Listener {
   var isShared = false
   /// What its clients may speak; under TLS that is what ALPN offers.
   var protocols = [ListenerSettings.ApplicationProtocol.http11]
+  /// Every connection begins with a PROXY header.
+  var expectsProxyHeader = false
   /// The port clients connect to, for X-Forwarded-Port; 0 for unix sockets.
   var port: UInt16 = 0
 }
@@ -53,7 +55,13 @@ extension Worker where K: ~Copyable {
   }
 
   private mutating func admit(_ descriptor: Descriptor, _ peer: SocketAddress, listener: Int) {
-    guard hasRoom(for: peer) else {
+    let isProxied = listeners[listener].expectsProxyHeader
+    if isProxied, !isTrustedProxy(peer) {
+      refuseProxy(peer, reason: "not-a-trusted-proxy")
+      return kernel.close(descriptor)
+    }
+    // Whose a proxy's connection is will be seen.
+    guard isProxied || hasRoom(for: peer) else {
       metrics.add(.limitRefusals)
       return kernel.close(descriptor)
     }
@@ -62,16 +70,33 @@ extension Worker where K: ~Copyable {
       guard let made = TLSSession(server: context) else { return kernel.close(descriptor) }
       session = consume made
     }
-    let isTLS = listeners[listener].tls != nil
-    let connection = Connection(
+    var connection = Connection(
       descriptor: descriptor, peer: peer, listener: listener, role: role(listener),
       tls: session, interest: .read)
+    connection.awaitsProxyHeader = isProxied
     guard let id = connections.insert(connection) else { return kernel.close(descriptor) }
     clients += 1
-    countAddress(of: peer)
+    if !isProxied { countAddress(of: peer) }
     metrics.add(.connectionsAccepted)
     guard kernel.watch(descriptor, .read, token: id.packed) else { return closeNow(id) }
-    if isTLS {
+    if isProxied { return setTimeout(id, .requestHead, after: shared.timeouts.requestHead) }
+    begin(id, listener)
+  }
+
+  /// The client of a proxy's connection is known. False when it has too many already.
+  mutating func admitAnnounced(_ id: SlotID) -> Bool {
+    guard hasRoom(for: connections[id].peer), let listener = connections[id].listener,
+      listener < listeners.count
+    else { return false }
+    connections[id].awaitsProxyHeader = false
+    countAddress(of: connections[id].peer)
+    begin(id, listener)
+    return true
+  }
+
+  /// What the client sends from here on is its own.
+  private mutating func begin(_ id: SlotID, _ listener: Int) {
+    if listeners[listener].tls != nil {
       setTimeout(id, .tlsHandshake, after: shared.timeouts.tlsHandshake)
     } else if listeners[listener].protocols == [.h2] {
       beginHTTP2(id)
@@ -109,11 +134,11 @@ extension Worker where K: ~Copyable {
     clientsByAddress[address, default: 0] += 1
   }
 
-  /// An accepted connection has ended.
-  mutating func clientGone(_ peer: SocketAddress) {
+  /// An accepted connection has ended. `isCounted`: for its address.
+  mutating func clientGone(_ peer: SocketAddress, isCounted: Bool) {
     clients -= 1
     metrics.add(.connectionsClosed)
-    if shared.snapshot.limits.perAddress != nil, case .ip(let address, _) = peer,
+    if isCounted, shared.snapshot.limits.perAddress != nil, case .ip(let address, _) = peer,
       let count = clientsByAddress[address]
     {
       clientsByAddress[address] = count > 1 ? count - 1 : nil

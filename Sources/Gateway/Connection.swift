@@ -77,6 +77,8 @@ struct Connection: ~Copyable {
   /// A FIN is owed when the output has been sent (a tunnel passes half-closes on).
   var isFinDue = false
   var isTLSEstablished = false
+  /// Nothing has been read but a part of the PROXY header; `peer` is the proxy, and not counted.
+  var awaitsProxyHeader = false
   /// The first error a send met; acted upon when the current event has been handled.
   var failure: Errno?
   /// Bytes that the socket did not take, as they go on the wire.
@@ -89,7 +91,8 @@ struct Connection: ~Copyable {
   var role: ConnectionRole
   /// Plaintext received and not used yet: an incomplete head, or what came behind a head.
   var input = ByteQueue()
-  let peer: SocketAddress
+  /// The other end, or whom a PROXY header names.
+  var peer: SocketAddress
   /// Index into the worker's listeners; nil for a connection that we opened.
   let listener: Int?
   /// A stream's bytes received for which the peer has not been given credit again.

@@ -29,6 +29,7 @@ extension Worker where K: ~Copyable {
   }
 
   private mutating func useReceived(_ id: SlotID) {
+    if connections[id].awaitsProxyHeader, !takeProxyHeader(id, inbound) { return }
     if connections[id].tls == nil { deliver(id, inbound) } else { decrypt(id, inbound) }
   }
 
@@ -288,7 +289,9 @@ extension Worker where K: ~Copyable {
 
   private mutating func forget(_ id: SlotID) -> Descriptor? {
     guard let connection = connections.remove(id) else { return nil }
-    if connection.listener != nil { clientGone(connection.peer) }
+    if connection.listener != nil {
+      clientGone(connection.peer, isCounted: !connection.awaitsProxyHeader)
+    }
     let descriptor = connection.descriptor
     if case .http2(let front) = connection.role { loseStreams(front) }
     return descriptor

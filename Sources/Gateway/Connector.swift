@@ -24,6 +24,7 @@ extension Worker where K: ~Copyable {
         UpstreamRequest.setHost(upstream.hosts[endpoint], in: &attempt.request)
       }
       if let forwarding = exchanges[exchange].forwarding, forwarding.usesPool,
+        upstream.proxyProtocol == .off,
         let idle = takeIdle(
           upstream: route(of: exchange).upstream, endpoint: endpoint,
           isFresh: !forwarding.isRepeatable)
@@ -79,19 +80,22 @@ extension Worker where K: ~Copyable {
     setTimeout(
       exchange: exchange, .connect, after: shared.routes[exchanges[exchange].route].timeouts.connect
     )
-    begin(id, exchange, isTLS: isTLS)
+    begin(id, exchange, header: proxyHeader(exchange, upstream), isTLS: isTLS)
   }
 
   /// The first bytes are offered at once: on a fast network the connection is often there already,
   /// which saves a wait and an SO_ERROR; otherwise they wait until the socket is writable.
-  private mutating func begin(_ id: SlotID, _ exchange: SlotID, isTLS: Bool) {
+  private mutating func begin(
+    _ id: SlotID, _ exchange: SlotID, header: [UInt8], isTLS: Bool
+  ) {
     if isTLS {
       let outbound = self.outbound
       outbound.reset()
+      outbound.append(header)
       _ = connections[id].tls?.start(output: outbound)
       outbound.withSpan { put(id, $0) }
     } else if let attempt = exchanges[exchange].attempt {
-      send(id, attempt.request)
+      send(id, header.isEmpty ? attempt.request : header + attempt.request)
       startRequestBody(exchange)
     }
     if connections.contains(id) { updateInterest(id) }

@@ -178,6 +178,7 @@ extension Worker where K: ~Copyable {
   // MARK: Answering
 
   mutating func headTimedOut(_ id: SlotID) {
+    if connections[id].awaitsProxyHeader { return proxyHeaderFailed(id, "timed-out") }
     if case .http2(let front) = connections[id].role { return http2HeadTimedOut(id, front) }
     // A connection on which nothing was ever sent (browsers open some ahead) ends without a word.
     if connections[id].input.isEmpty { return finish(id, lingering: false) }

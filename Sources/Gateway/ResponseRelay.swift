@@ -109,7 +109,8 @@ extension Worker where K: ~Copyable {
     remove(exchange)
     let isClean = fault == nil && forwarding.isRequestComplete
     if let backend, connections.contains(backend) {
-      if isClean, forwarding.keepsBackend {
+      // One that was announced to a backend is that client's.
+      if isClean, forwarding.keepsBackend, shared.upstreams[upstream].proxyProtocol == .off {
         park(backend, upstream: upstream, endpoint: endpoint)
       } else {
         closeNow(backend)

@@ -91,6 +91,8 @@ public protocol Kernel: ~Copyable {
   /// Sends the ACK that is owed without waiting for data to go with it (TCP_QUICKACK). A peer whose
   /// second write waits for it (Nagle) would otherwise lose some 40 ms.
   mutating func acknowledgeNow(_ descriptor: Descriptor)
+  /// What a socket is bound to here; nil when the system will not say.
+  mutating func localAddress(of descriptor: Descriptor) -> SocketAddress?
   /// Sends a FIN; what was sent before still arrives.
   mutating func shutdownWrite(_ descriptor: Descriptor)
   mutating func close(_ descriptor: Descriptor)

@@ -168,6 +168,10 @@ public struct LinuxKernel: ~Copyable, Kernel {
     }
   }
 
+  public mutating func localAddress(of descriptor: Descriptor) -> SocketAddress? {
+    Listening.localAddress(of: descriptor)
+  }
+
   public mutating func unacknowledged(_ descriptor: Descriptor) -> Int {
     let count = linux_unacknowledged(descriptor.number)
     return count >= 0 ? Int(count) : 0

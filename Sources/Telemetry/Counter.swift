@@ -5,7 +5,7 @@
 /// A count that only grows, kept per worker in `WorkerMetrics`.
 public enum Counter: UInt8, CaseIterable, Sendable {
   // Connections and TLS
-  case connectionsAccepted, connectionsClosed, acceptFailures
+  case connectionsAccepted, connectionsClosed, acceptFailures, proxyRefusals
   case tlsHandshakes, tlsFailures, tlsHandshakeTimeouts, backendTLSFailures
   // Requests and handshakes
   case requests, requestsMalformed, requestsTooSlow, requestsTooLarge, requestsNotServed
@@ -40,6 +40,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     switch self {
     case .connectionsAccepted: ("connections_accepted", "Connections taken from listeners.")
     case .connectionsClosed: ("connections_closed", "Accepted connections that have ended.")
+    case .proxyRefusals:
+      ("proxy_refusals", "Connections refused for their PROXY header or for who they come from.")
     case .acceptFailures:
       ("accept_failures", "accept() calls that failed, for want of descriptors.")
     case .tlsHandshakes: ("tls_handshakes", "TLS handshakes with clients that completed.")

@@ -21,7 +21,7 @@ public enum LogLevel: UInt8, Sendable, CaseIterable, Comparable {
 /// A call site that logs.
 public enum LogEvent: UInt8, Sendable, CaseIterable {
   case started, listening, draining, stopped, signalIgnored, note
-  case acceptFailed, connectionsFull, tlsFailed, http2Failed
+  case acceptFailed, connectionsFull, proxyRefused, tlsFailed, http2Failed
   case originRefused, originReported
   case connectFailed, backendAnswerBroken, backendTLSFailed, resolveFailed
   case logDropped, gatewayFault
@@ -37,6 +37,7 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .note: (.info, false, "note")
     case .acceptFailed: (.error, true, "cannot accept connections")
     case .connectionsFull: (.warn, true, "connection limit reached")
+    case .proxyRefused: (.warn, true, "connection without PROXY header of a trusted proxy refused")
     case .tlsFailed: (.info, true, "TLS with a client failed")
     case .http2Failed: (.info, true, "HTTP/2 with a client failed")
     case .originRefused: (.warn, true, "origin refused")

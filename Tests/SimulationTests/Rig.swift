@@ -18,6 +18,7 @@ struct RigSettings {
   var trusted: [AddressBlock] = []
   var connections = 64
   var protocols = [ListenerSettings.ApplicationProtocol.http11]
+  var expectsProxyHeader = false
   var backends = 1
   var seed: UInt64 = 1
   var machine = SimulationOptions.calm
@@ -78,7 +79,7 @@ final class Rig {
       listeners: [
         Listener(
           descriptor: listener, service: .gateway, tls: nil, protocols: settings.protocols,
-          port: 8_080)
+          expectsProxyHeader: settings.expectsProxyHeader, port: 8_080)
       ])
     let hasStarted = worker.start()
     #expect(hasStarted)

@@ -109,6 +109,11 @@ public struct SimulatedKernel: Kernel {
   }
 
   /// What the other end has not read.
+  /// The gateway's own side has one address in every simulation.
+  public func localAddress(of descriptor: Descriptor) -> SocketAddress? {
+    socket(descriptor, "localAddress").map { _ in .ip(.v4(0x7f00_0001), port: 8_080) }
+  }
+
   public func unacknowledged(_ descriptor: Descriptor) -> Int {
     guard let socket = socket(descriptor, "unacknowledged") else { return 0 }
     return socket.other?.unread ?? 0

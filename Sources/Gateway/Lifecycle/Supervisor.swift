@@ -139,7 +139,7 @@ struct Supervisor: ~Copyable {
     let settings = prepared.snapshot.listeners[index]
     var listener = Listener(
       descriptor: .none, service: services[index], tls: prepared.tls[index],
-      protocols: settings.protocols)
+      protocols: settings.protocols, expectsProxyHeader: settings.proxyProtocol == .accept)
     if case .unix = bound[index] {
       // One socket for all workers; each wake-up goes to one of them (EPOLLEXCLUSIVE).
       listener.isShared = prepared.workerCount > 1
