@@ -6,7 +6,8 @@ extension ConfigValue {
   where V == [Element] {
     ConfigValue(
       syntax: "a list: [\(element.syntax), …]",
-      form: element.form.isEmpty ? "" : "list of \(element.form)"
+      form: element.form.isEmpty ? "" : "list of \(element.form)",
+      keys: element.keys.map { "\(listEntry).\($0)" }
     ) { node, _, reader in
       let nodes: [Node]
       switch node.content {
@@ -38,7 +39,8 @@ extension ConfigValue {
   ) -> Self where V: ConfigSection {
     let names = keys.map(\.name)
     return ConfigValue(
-      syntax: "a mapping with the keys \(names.joined(separator: ", "))", form: "", keys: names
+      syntax: "a mapping with the keys \(names.joined(separator: ", "))", form: "",
+      keys: keys.flatMap { key in [key.name] + key.keys.map { "\(key.name).\($0)" } }
     ) { node, current, reader in
       var section = current ?? V()
       guard let entries = node.entries(reportingTo: &reader, keys: names) else { return nil }
@@ -74,7 +76,8 @@ extension ConfigValue {
     name path: any WritableKeyPath<S, String> & Sendable
   ) -> Self where V == [S] {
     let section = ConfigValue<S>.section()
-    return ConfigValue(syntax: syntax, form: "") { node, _, reader in
+    let keys = section.keys.map { "\(listEntry).\($0)" }
+    return ConfigValue(syntax: syntax, form: "", keys: keys) { node, _, reader in
       guard let entries = node.entries(reportingTo: &reader, keys: []) else { return nil }
       return entries.compactMap { entry in
         do throws(Complaint) {
@@ -111,9 +114,31 @@ extension Node {
 private func advice<S>(_ name: String, _ keys: [ConfigKey<S>]) -> String {
   let names = keys.map(\.name)
   if let nearest = NearestName.of(name, among: names) { return "did you mean \(quoted(nearest))?" }
-  let places = keys.filter { $0.keys.contains(name) }.map { quoted($0.name) }
-  if !places.isEmpty { return "it belongs in \(places.joined(separator: " or "))" }
+  let below = keys.filter { $0.keys.contains(name) }.map { quoted($0.name) }
+  if !below.isEmpty { return "it belongs in \(below.joined(separator: " or "))" }
+  let places = places(of: name)
+  // A name that is everywhere, such as "tls", says nothing about what was meant.
+  if places.count == 1 || places.count == 2 {
+    return "it belongs \(places.joined(separator: " or "))"
+  }
   return "known here: \(names.joined(separator: ", "))"
+}
+
+/// Stands in a path for an entry of a list, and for a name that the writer chooses.
+private let listEntry = "-"
+
+private let everyPath = ConfigValue<RootSettings>.section().keys
+
+/// Where in a file the key is known: "under routes: … websocket:".
+private func places(of name: String) -> [String] {
+  everyPath.compactMap { path in
+    let steps = path.split(separator: ".")
+    guard let last = steps.last, last == name else { return nil }
+    if steps.count == 1 { return "at the top level" }
+    var place = "under"
+    for step in steps.dropLast() { place += step == listEntry ? " …" : " \(step):" }
+    return place
+  }
 }
 
 private func shown<S>(_ section: S, _ keys: [ConfigKey<S>]) -> [ShownKey] where S: ConfigSection {

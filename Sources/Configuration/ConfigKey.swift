@@ -45,7 +45,7 @@ struct ConfigKey<Section: Sendable>: Sendable {
   let name: String
   let help: String
   let form: String
-  /// The keys below this one.
+  /// The keys below this one, with dots: "websocket.mode".
   let keys: [String]
   let required: Bool
   /// false: a mistake was reported.

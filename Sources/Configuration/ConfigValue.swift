@@ -7,7 +7,8 @@ struct ConfigValue<V: Sendable>: Sendable {
   let syntax: String
   /// For the reference, short: "10ms to 24h". Empty: the example says enough.
   let form: String
-  /// Of a section: the keys in it, to tell where a misplaced one belongs.
+  /// Of a section or a list of sections: the keys in it and below, with dots, to tell where a misplaced
+  /// one belongs.
   var keys: [String] = []
   /// From the node and the value so far; nil: a mistake was reported.
   let read: @Sendable (Node, V?, inout Reader) -> V?

@@ -14,24 +14,28 @@ public struct SourceLocation: Sendable, Hashable {
   }
 }
 
-/// One mistake. `line` 0 means the file as a whole, for example one that cannot be read.
+/// One mistake, or a warning about what is no mistake. `line` 0 means the file as a whole, for example
+/// one that cannot be read.
 public struct Diagnostic: Sendable, Hashable, CustomStringConvertible {
   public var file: String
   public var line: Int
   public var column: Int
   public var message: String
+  public var isWarning: Bool
 
-  public init(_ location: SourceLocation, _ message: String) {
+  public init(_ location: SourceLocation, _ message: String, isWarning: Bool = false) {
     self.file = location.file
     self.line = location.line
     self.column = location.column
     self.message = message
+    self.isWarning = isWarning
   }
 
-  /// `FILE:LINE:COLUMN: error: MESSAGE`, or `FILE: error: MESSAGE` for the file as a whole.
+  /// `FILE:LINE:COLUMN: error: MESSAGE`, or `FILE: error: MESSAGE` for the file as a whole; a warning
+  /// says `warning` instead.
   public var description: String {
     let place = line > 0 ? "\(file):\(line):\(column)" : file
-    return "\(place): error: \(message)"
+    return "\(place): \(isWarning ? "warning" : "error"): \(message)"
   }
 }
 

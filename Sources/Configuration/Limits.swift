@@ -71,9 +71,16 @@ extension Limits: ConfigSection {
       let node = written["request_line"] ?? written["request_head"] ?? written.node
       reader.report(
         node.location,
-        "request_line (\(requestLine) bytes) does not fit into request_head (\(requestHead) bytes)")
+        "\(mention("request_line", requestLine, written)) does not fit into"
+          + " \(mention("request_head", requestHead, written)): set both")
     }
     http2.validate(written, &reader)
+  }
+
+  /// The other half of a contradiction may be a default that the writer has never seen.
+  private func mention(_ key: String, _ bytes: Int, _ written: WrittenSection) -> String {
+    let origin = written[key] == nil ? ", its default" : ""
+    return "limits.\(key) (\(bytes) bytes\(origin))"
   }
 }
 

@@ -69,11 +69,16 @@ extension ConfigValue<AllowedOrigin> {
     case "any": return .any
     case "same-origin": return .sameOrigin
     default:
-      guard let pattern = OriginPattern(parsing: text) else {
+      guard !isAddressOfSocket(text), let pattern = OriginPattern(parsing: text) else {
         throw Complaint("\(quoted(text)) is not an origin: \(advice(text))")
       }
       return .pattern(pattern)
     }
+  }
+
+  /// As an origin it would be well-formed, and match no browser.
+  private static func isAddressOfSocket(_ text: String) -> Bool {
+    ["ws://", "wss://"].contains { text.lowercased().hasPrefix($0) }
   }
 
   private static func advice(_ text: String) -> String {
@@ -84,6 +89,10 @@ extension ConfigValue<AllowedOrigin> {
         ?? "begin with its scheme, as in https://app.example.com"
     }
     let rest = text[scheme.upperBound...]
+    if isAddressOfSocket(text) {
+      let ofPage = text.lowercased().hasPrefix("wss:") ? "https" : "http"
+      return "an origin is that of the page, not of its WebSocket; write \(ofPage)://\(rest)"
+    }
     if rest.contains("/") { return "leave out the path, even a / at the end" }
     if rest.contains("*") {
       return "* can only stand for the whole first label: https://*.example.com"

@@ -34,6 +34,9 @@ public struct CertificatePair: Sendable, Equatable {
   public var certificate = ""
   public var key = ""
   public var location = SourceLocation()
+  /// Where each of the two is written.
+  public var certificateLocation = SourceLocation()
+  public var keyLocation = SourceLocation()
 
   public init() {}
 }
@@ -45,7 +48,7 @@ extension CertificatePair: ConfigSection {
       "The certificate and its chain, PEM."),
     ConfigKey(
       "key", \.key, .path, required: true,
-      "Its private key, PEM. Others than the owner and the group must not be able to read it."),
+      "Its private key, PEM. A file whose mode lets everybody read it draws a warning."),
   ]
 
   static var example: Self {
@@ -55,5 +58,9 @@ extension CertificatePair: ConfigSection {
     return pair
   }
 
-  mutating func begin(_ node: Node, _ reader: Reader) { location = node.location }
+  mutating func begin(_ node: Node, _ reader: Reader) {
+    location = node.location
+    certificateLocation = node["certificate"]?.location ?? location
+    keyLocation = node["key"]?.location ?? location
+  }
 }

@@ -133,7 +133,7 @@ extension ConfigValue<[UpstreamSettings]> {
   /// By name. The names are known to the routes even if the upstream itself has mistakes.
   static var upstreams: Self {
     let named = Self.named("a mapping from names to upstreams", checkName: checkName, name: \.name)
-    return ConfigValue(syntax: named.syntax, form: "") { node, current, reader in
+    return ConfigValue(syntax: named.syntax, form: "", keys: named.keys) { node, current, reader in
       guard case .mapping(let entries) = node.content, !entries.isEmpty else {
         reader.report(node, expected: "at least one upstream: a name and its endpoints")
         return nil

@@ -63,6 +63,7 @@ extension Worker where K: ~Copyable {
     // Whose a proxy's connection is will be seen.
     guard isProxied || hasRoom(for: peer) else {
       metrics.add(.limitRefusals)
+      logAddressFull(peer)
       return kernel.close(descriptor)
     }
     var session: TLSSession?

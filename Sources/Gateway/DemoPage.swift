@@ -147,7 +147,7 @@ public enum DemoPage {
     <input type="text" id="message" value="Hello, backend" autocomplete="off" spellcheck="false">
     <button type="submit" id="send" class="main" disabled>Send</button>
     </form>
-    <p class="quiet">For <code>wss://</code> the demo made its own certificate, which your browser
+    <p class="quiet" id="advice">For <code>wss://</code> the demo made its own certificate, which your browser
     does not know: open <a id="https-link" target="_blank" rel="noopener"></a> first, accept the
     certificate there, and come back.</p>
     </section>
@@ -235,8 +235,10 @@ public enum DemoPage {
       }
       socket.binaryType = "arraybuffer";
       waiting = [];
+      let isOpen = false;
       show("busy", "connecting");
       socket.onopen = () => {
+        isOpen = true;
         openedAt = performance.now();
         show("open", "connected");
         log("open", `after ${milliseconds(openedAt - startedAt)}`);
@@ -244,8 +246,8 @@ public enum DemoPage {
       };
       socket.onmessage = (event) => receive(event.data);
       socket.onerror = () => {
-        const hint = scheme === "wss" ? " Has this browser accepted the certificate?" : "";
-        log("error", `the connection failed or broke.${hint}`);
+        if (isOpen) log("error", "the connection broke.");
+        else explainFailure(scheme);
       };
       socket.onclose = (event) => {
         const meaning = meanings[event.code] ? `, ${meanings[event.code]}` : "";
@@ -256,6 +258,19 @@ public enum DemoPage {
         socket = null;
         show("closed", "not connected");
       };
+    }
+
+    // A page is not told why a connection failed. If the gateway answers without TLS, it is the
+    // certificate.
+    function explainFailure(scheme) {
+      const gone = () => log("error", "the gateway does not answer. Is the demo still running?");
+      if (scheme === "ws" || location.protocol === "https:") return gone();
+      const probe = new WebSocket(urls.ws);
+      probe.onopen = () => {
+        probe.close(1000);
+        log("error", "the connection failed. Has this browser accepted the certificate?");
+      };
+      probe.onerror = gone;
     }
 
     function send(text) {
@@ -291,7 +306,9 @@ public enum DemoPage {
         const pings = notice.sent === 1 ? "1 ping" : `${notice.sent} pings`;
         log("ping", `the gateway has sent ${pings}${trip}`);
       } else if (notice && notice.type === "hello") {
-        log("received", `the backend greets; it sees Via: ${notice.via}`);
+        const version = String(notice.via).split(",").pop().trim().split(" ")[0];
+        log("received", `the backend greets; this browser came over HTTP/${version} ` +
+          `(the backend sees Via: ${notice.via})`);
       } else {
         log("received", data);
       }
@@ -309,6 +326,7 @@ public enum DemoPage {
     link.textContent = link.href;
     if (location.protocol === "https:") {
       document.querySelector("input[value=wss]").checked = true;
+      byId("advice").hidden = true;
     }
     byId("connect").addEventListener("click", connect);
     byId("close").addEventListener("click", () => {

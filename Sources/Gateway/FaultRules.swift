@@ -73,4 +73,23 @@ extension HTTP2Violation {
     case .queuedControlFlood: .http2QueuedControlFloods
     }
   }
+
+  /// A budget was used up; everything else is plainly against the RFC, or our own end.
+  var isFlood: Bool { counter != .http2Violations }
+
+  /// The key of the configuration that sets the budget, where there is one.
+  var limitKey: StaticString? {
+    switch self {
+    case .resetFlood: "limits.http2_resets_burst"
+    case .madeResetFlood: "limits.http2_own_resets_burst"
+    case .continuationFlood: "limits.http2_continuations"
+    case .fieldBlockTooLarge: "limits.http2_header_list"
+    case .settingsTooLarge: "limits.http2_settings_entries"
+    case .queuedControlFlood: "limits.http2_control_frames"
+    case .badPreface, .protocolError, .flowControl, .frameSize, .compression, .streamClosed,
+      .streamIdentifier, .settingsFlood, .pingFlood, .priorityFlood, .windowUpdateFlood,
+      .emptyFrameFlood, .unknownFrameFlood, .overheadFlood, .libraryGaveUp, .ended:
+      nil
+    }
+  }
 }

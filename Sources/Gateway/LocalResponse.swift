@@ -205,7 +205,11 @@ struct LocalResponse {
     case .malformedRequest: "The request is not valid HTTP."
     case .malformedHandshake: "The WebSocket handshake is not valid (RFC 6455, section 4.2.1)."
     case .methodNotAllowed: "This method is not served here."
-    case .httpVersion: "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+    case .httpVersion:
+      """
+      Only HTTP/1.0 and HTTP/1.1 are spoken here. For HTTP/2 whoever runs this gateway can set
+      `protocols: [h2, http/1.1]` at the listener.
+      """
     case .notImplemented: "The request asks for something that is not supported here."
     case .expectationFailed: "The request expects what is not done here."
     case .headTooSlow, .bodyTooSlow: "The request did not arrive in time."

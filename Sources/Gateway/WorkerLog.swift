@@ -4,6 +4,7 @@ import TLS
 import Bytes
 import Kernel
 import Telemetry
+import Wire
 
 extension Worker where K: ~Copyable {
   mutating func logEvent(_ event: LogEvent, errno: Errno, endpoint: String? = nil) {
@@ -32,7 +33,35 @@ extension Worker where K: ~Copyable {
     let client = connections[id].peer.description
     errorLog.write(.tlsFailed, now: now, wall: kernel.wallClock()) { line in
       line.field("client", client)
-      line.field("reason", reason)
+      line.field("reason", inPlainWords(reason))
     }
+  }
+
+  mutating func logAddressFull(_ peer: SocketAddress) {
+    errorLog.write(.addressFull, now: now, wall: kernel.wallClock()) { line in
+      line.field("client", peer.description)
+      line.field("limit", word: "limits.per_address")
+    }
+  }
+
+  mutating func logHTTP2Failure(_ client: String, _ violation: HTTP2Violation) {
+    let event: LogEvent = violation.isFlood ? .http2Flood : .http2Failed
+    errorLog.write(event, now: now, wall: kernel.wallClock()) { line in
+      line.field("client", client)
+      line.field("reason", word: violation.word)
+      if let key = violation.limitKey { line.field("limit", word: key) }
+      if violation == .badPreface {
+        line.field("note", word: "no HTTP/2; for HTTP/1.1 add http/1.1 to the listener's protocols")
+      }
+    }
+  }
+}
+
+/// OpenSSL's words for what operators meet most often say too little.
+private func inPlainWords(_ reason: String) -> String {
+  switch reason {
+  case "http request": "plain HTTP on a TLS port"
+  case "no application protocol": "the client speaks none of the listener's protocols"
+  default: reason
   }
 }

@@ -59,6 +59,15 @@ public enum Files {
     return more.count
   }
 
+  /// Whether its mode lets everybody read the file. False as well when nothing can be told.
+  public static func isReadableByAll(_ path: String) -> Bool {
+    guard !path.utf8.contains(0) else { return false }
+    var status = stat()
+    // Safety: the path is NUL-terminated for the call, which writes one stat.
+    guard unsafe stat(path, &status) == 0 else { return false }
+    return status.st_mode & S_IROTH != 0
+  }
+
   /// The names in a directory, sorted by bytes, without `.` and `..`.
   public static func list(_ path: String) throws(FileFailure) -> [String] {
     // Safety: the stream is closed below and used in between only; an entry and its name are valid

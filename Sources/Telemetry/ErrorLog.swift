@@ -20,8 +20,8 @@ public enum LogLevel: UInt8, Sendable, CaseIterable, Comparable {
 
 /// A call site that logs.
 public enum LogEvent: UInt8, Sendable, CaseIterable {
-  case started, listening, draining, stopped, signalIgnored, note
-  case acceptFailed, connectionsFull, proxyRefused, tlsFailed, http2Failed
+  case started, listening, draining, stoppingAtOnce, stopped, signalIgnored
+  case acceptFailed, connectionsFull, addressFull, proxyRefused, tlsFailed, http2Failed, http2Flood
   case originRefused, originReported
   case connectFailed, backendAnswerBroken, backendTLSFailed, resolveFailed
   case logDropped, gatewayFault
@@ -32,14 +32,16 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .started: (.info, false, "started")
     case .listening: (.info, false, "listening")
     case .draining: (.info, false, "draining")
+    case .stoppingAtOnce: (.info, false, "stopping at once")
     case .stopped: (.info, false, "stopped")
     case .signalIgnored: (.warn, false, "signal ignored")
-    case .note: (.info, false, "note")
     case .acceptFailed: (.error, true, "cannot accept connections")
     case .connectionsFull: (.warn, true, "connection limit reached")
     case .proxyRefused: (.warn, true, "connection without PROXY header of a trusted proxy refused")
+    case .addressFull: (.warn, true, "a client has too many connections")
     case .tlsFailed: (.info, true, "TLS with a client failed")
     case .http2Failed: (.info, true, "HTTP/2 with a client failed")
+    case .http2Flood: (.warn, true, "a client went beyond a limit of HTTP/2")
     case .originRefused: (.warn, true, "origin refused")
     case .originReported: (.warn, true, "origin would be refused (report_only)")
     case .connectFailed: (.warn, true, "cannot connect to a backend")
@@ -93,6 +95,14 @@ public struct ErrorLog {
     sites[site].suppressed = 0
   }
 
+  /// A sentence that no event stands for, at start: always written, but for the level.
+  public mutating func remark(_ text: String, _ level: LogLevel, wall: Int64) {
+    guard level >= self.level else { return }
+    begin(level, wall: wall)
+    line.field("message", text)
+    endLine()
+  }
+
   /// Tells what was suppressed in minutes that are over. To be called about once a minute.
   public mutating func reportSuppressed(now: MonotonicTime, wall: Int64) {
     for event in LogEvent.allCases {
@@ -109,12 +119,20 @@ public struct ErrorLog {
     _ level: LogLevel, _ message: StaticString, suppressed: UInt64, wall: Int64,
     _ fields: (inout LineBuilder) -> Void
   ) {
-    line.begin()
-    line.field("time", wall: wall)
-    line.field("level", word: level.word)
+    begin(level, wall: wall)
     line.field("message", word: message)
     fields(&line)
     if suppressed > 0 { line.field("suppressed", suppressed) }
+    endLine()
+  }
+
+  private mutating func begin(_ level: LogLevel, wall: Int64) {
+    line.begin()
+    line.field("time", wall: wall)
+    line.field("level", word: level.word)
+  }
+
+  private mutating func endLine() {
     line.end()
     metrics.add(ring.append(line.bytes.span) ? .logLinesWritten : .logLinesDropped)
   }

@@ -60,8 +60,9 @@ enum Command {
     case .failure(let problems, let readable):
       return report(problems, readable, whileRunning: whileRunning)
     case .success(let snapshot):
-      let problems = Program.check(snapshot, whileRunning: whileRunning)
-      guard problems.isEmpty else { return report(problems) }
+      let found = Program.check(snapshot, whileRunning: whileRunning)
+      guard found.mistakes.isEmpty else { return report(found.mistakes) }
+      show(found.warnings)
       let counts = [
         counted(snapshot.listeners.count, "listener"), counted(snapshot.routes.count, "route"),
         counted(snapshot.upstreams.count, "upstream"),
@@ -110,17 +111,22 @@ enum Command {
   private static func report(
     _ problems: [Diagnostic], _ readable: Snapshot?, whileRunning: Bool = false
   ) -> Int32 {
-    let more = readable.map { Program.check($0, whileRunning: whileRunning) } ?? []
+    let more = readable.map { Program.check($0, whileRunning: whileRunning).mistakes } ?? []
     return report((problems + more).sorted())
   }
 
   private static func report(_ problems: [Diagnostic]) -> Int32 {
+    show(problems)
+    return configuration
+  }
+
+  private static func show(_ diagnostics: [Diagnostic]) {
     let useColour =
       StandardStreams.isTerminal(StandardStreams.error) && Environment.value("NO_COLOR") == nil
-    for problem in problems {
-      complain(useColour ? Help.coloured(problem.description) : problem.description)
+    for diagnostic in diagnostics {
+      let line = diagnostic.description
+      complain(useColour ? Help.coloured(line, isWarning: diagnostic.isWarning) : line)
     }
-    return configuration
   }
 
   private static func tell(_ text: String) { write(text + "\n", to: StandardStreams.output) }

@@ -8,28 +8,38 @@ enum Help {
       bascule run [--config FILE]
 
       Runs the gateway in the foreground until SIGTERM, which lets every WebSocket end politely
-      (a second one stops at once). The default file is \(Arguments.defaultConfig).
+      (a second one stops at once).
+
+      --config FILE   the configuration; without this flag \(Arguments.defaultConfig)
       """
     case "check":
       """
       bascule check [--config FILE] [--running]
 
       Checks everything a start needs: the file, certificates, names, addresses, ports. Prints every
-      mistake as FILE:LINE:COLUMN: error: ... and exits with 0 or 78.
+      mistake as FILE:LINE:COLUMN: error: ... and exits with 78, or with 0 when there is none. A
+      line with "warning:" is for you to judge.
 
-      --running   for a new file of a gateway that runs: its ports are in use, and not tried
+      --config FILE   the configuration; without this flag \(Arguments.defaultConfig)
+      --running       for a new file of a gateway that runs: its ports are in use, and not tried
       """
     case "demo":
       """
       bascule demo [--http PORT] [--https PORT]
 
-      The gateway in front of an echo backend, with a web page to try it, on 8080 and 8443.
+      The gateway in front of an echo backend, with a web page to try it. Everything is on this
+      machine only (127.0.0.1).
+
+      --http PORT    for the page over http:// and WebSockets over ws://; without this flag 8080
+      --https PORT   for the page over https:// and WebSockets over wss://; without this flag 8443
       """
     case "echo":
       """
       bascule echo [--port PORT]
 
-      A WebSocket echo backend on 127.0.0.1, port 9000, to try a configuration with.
+      A WebSocket echo backend on 127.0.0.1, to try a configuration with.
+
+      --port PORT   where it listens; without this flag 9000, and 0 is a free port, told in the log
       """
     case "reference":
       """
@@ -67,10 +77,12 @@ enum Help {
     """
   }
 
-  /// "error:" in red, for terminals.
-  static func coloured(_ line: String) -> String {
-    guard let range = firstRange(of: " error: ", in: line) else { return line }
-    return line[..<range.lowerBound] + " \u{1b}[1;31merror:\u{1b}[0m " + line[range.upperBound...]
+  /// "error:" in red and "warning:" in yellow, for terminals.
+  static func coloured(_ line: String, isWarning: Bool) -> String {
+    let (word, colour) = isWarning ? ("warning:", 33) : ("error:", 31)
+    guard let range = firstRange(of: " \(word) ", in: line) else { return line }
+    return line[..<range.lowerBound] + " \u{1b}[1;\(colour)m\(word)\u{1b}[0m "
+      + line[range.upperBound...]
   }
 
   private static func firstRange(of part: String, in line: String) -> Range<String.Index>? {

@@ -151,6 +151,8 @@ def test_the_limit_per_address_is_kept_and_given_back():
             for sock in socks:
                 frames.Wire(sock, True).reset()
             time.sleep(0.2)
+        told = [e for e in running.events if e.get("limit") == "limits.per_address"]
+        assert len(told) == 1 and told[0]["client"].startswith("127.0.0.1:")
 
 
 def has_ended(sock):

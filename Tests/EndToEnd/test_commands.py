@@ -1,13 +1,14 @@
 """The command line: what it prints, what it refuses, and how it says where a mistake is."""
 
 import re
+import signal
 import socket
 import subprocess
 
 import pytest
 
 import frames
-from harness import BINARY, configuration, free_port, run_gateway, wait_listening
+from harness import BINARY, configuration, free_port, run_gateway, wait_listening, wait_until
 
 
 def run(*arguments, text=None, tmp_path=None, environment=None):
@@ -31,6 +32,10 @@ def test_version_names_the_libraries():
 def test_help(arguments):
     done = run(*arguments)
     assert done.returncode == 0 and "bascule" in done.stdout
+    flags = {"run": ["--config"], "check": ["--config", "--running"], "demo": ["--http", "--https"],
+             "echo": ["--port"]}
+    for flag in flags.get(arguments[0], []):
+        assert re.search(rf"^{flag} [A-Z ]* +\w", done.stdout, re.M), f"{flag} is not explained"
 
 
 @pytest.mark.parametrize("arguments", [["rnu"], ["run", "--confg", "x"], ["run", "--config"],
@@ -114,7 +119,7 @@ def test_check_finds_mistakes_of_the_file_and_of_what_it_names_at_once(tmp_path)
         assert found == mistakes(run("run", text=text, tmp_path=tmp_path))
     assert [line for line, _ in found] == [2, 2, 3, 3, 4, 5, 8]
     for word, (_, message) in zip(
-            ["absent.key", "absent.pem", "address in use", "many", "nowhere", "certificates",
+            ["absent.pem", "absent.key", "address in use", "many", "nowhere", "certificates",
              "wrokers"], found):
         assert word in message
 
@@ -169,6 +174,65 @@ def test_check_accepts_a_good_file(tmp_path):
     done = run("check", text=text, tmp_path=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ok (2 listeners, 1 route, 1 upstream)" in done.stdout
+
+
+def test_a_missing_key_is_told_where_the_key_is_named(tmp_path):
+    pem, _ = certificate(tmp_path, "one")
+    text = listeners(tls(0, (pem, "absent.key")))
+    done = run("check", text=text, tmp_path=tmp_path)
+    line, column = re.search(r"bascule\.yaml:(\d+):(\d+): error: cannot read .*absent\.key", done.stderr).groups()
+    assert text.splitlines()[int(line) - 1][int(column) - 1:].startswith("'absent.key'")
+
+
+def test_a_key_that_everybody_can_read_draws_a_warning(tmp_path):
+    pem, key = certificate(tmp_path, "one")
+    port = free_port()
+    text = listeners(tls(port, (pem, key)))
+    assert run("check", text=text, tmp_path=tmp_path).stderr == ""
+    key.chmod(0o644)
+    done = run("check", text=text, tmp_path=tmp_path)
+    assert done.returncode == 0 and "ok (" in done.stdout
+    assert re.fullmatch(rf".*bascule\.yaml:2:\d+: warning: .*chmod 640 {key}\n", done.stderr)
+    with run_gateway(text, [port]) as running:
+        find = lambda: next((e for e in running.events if "chmod" in e.get("message", "")), None)
+        warning = wait_until(find, what="the warning")
+        assert warning["level"] == "warn" and str(key) in warning["message"]
+
+
+def test_a_listener_for_http2_alone_draws_a_warning(tmp_path):
+    text = listeners("{bind: '127.0.0.1:0', protocols: [h2]}")
+    done = run("check", text=text, tmp_path=tmp_path)
+    assert done.returncode == 0 and "warning: " in done.stderr and "HTTP/1.1" in done.stderr
+
+
+def test_a_taken_port_of_the_demo_says_which_flag_chooses_another():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run("demo", "--http", "0", "--https", str(taken.getsockname()[1]))
+    assert done.returncode == 78 and "try --https PORT" in done.stderr
+
+
+def test_the_lines_of_a_life(tmp_path):
+    """What is logged at the start, at a SIGHUP and at the end says each thing once."""
+    ports = [free_port(), free_port()]
+    text = listeners(tls(ports[0], certificate(tmp_path, "one")), f"{{bind: '127.0.0.1:{ports[1]}'}}")
+    with run_gateway(text, ports) as running:
+        running.process.send_signal(signal.SIGHUP)
+        assert "restart to apply" in running.wait_event(message="signal ignored")["note"]
+        listening = [e for e in running.events if e.get("message") == "listening"]
+        assert [(e["tls"], e["protocols"]) for e in listening] == \
+            [("on", "h2, http/1.1"), ("off", "http/1.1")]
+    assert "note" not in running.wait_event(message="draining")
+    assert not any(e.get("message") == "note" for e in running.events)
+
+
+def test_the_demo_names_its_listeners():
+    ports = [free_port(), free_port()]
+    arguments = ["demo", "--http", str(ports[0]), "--https", str(ports[1])]
+    with run_gateway("", ports, arguments=arguments) as running:
+        running.wait_event(service="echo backend")
+        listening = [e for e in running.events if e.get("message") == "listening"]
+    assert [(e["protocols"], e.get("service")) for e in listening] == \
+        [("http/1.1", None), ("h2, http/1.1", None), ("http/1.1", "echo backend")]
 
 
 def test_check_takes_variables_with_defaults(tmp_path):

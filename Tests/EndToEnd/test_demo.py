@@ -152,6 +152,23 @@ def test_only_a_close_that_went_wrong_is_red(page, demo):
 
 
 @pytest.mark.timeout(120)
+def test_a_failure_asks_about_the_certificate_only_when_that_can_be_the_reason(page):
+    ports = [free_port(), free_port()]
+    arguments = ["demo", "--http", str(ports[0]), "--https", str(ports[1])]
+    with run_gateway("", ports, arguments=arguments):
+        page.visit(f"http://127.0.0.1:{ports[0]}/")
+        page.evaluate("document.querySelector('input[value=wss]').click()")
+        real = page.evaluate("(() => { const url = urls.wss; urls.wss = 'wss://127.0.0.1:1/'; return url; })()")
+        page.click("#connect")
+        wait_until(lambda: "accepted the certificate" in page.log(), 10, "the question")
+        page.click("#clear")
+        page.evaluate(f"urls.wss = '{real}'")
+    page.click("#connect")
+    wait_until(lambda: "does not answer" in page.log(), 10, "the explanation")
+    assert "certificate" not in page.log()
+
+
+@pytest.mark.timeout(120)
 @pytest.mark.skipif("BASCULE_PICTURES" not in os.environ, reason="needs BASCULE_PICTURES, a directory")
 def test_the_picture_in_the_readme(page):
     with run_gateway("", [8080, 8443], arguments=["demo"]):
@@ -175,6 +192,7 @@ def test_the_picture_in_the_readme(page):
 @pytest.mark.timeout(120)
 def test_the_page_works_from_its_https_address(page, demo):
     page.visit(f"https://127.0.0.1:{demo.ports[1]}/")
+    assert "accept the" not in page.evaluate("document.body.innerText")
     page.evaluate("document.querySelector('input[name=scheme][value=wss]').click()")
     page.click("#connect")
     wait_until(lambda: "open" in page.log(), 10, "the socket to open")

@@ -182,6 +182,14 @@ def test_a_stream_keeps_its_connection_and_the_idle_time_begins_at_its_end():
         assert 0.8 < time.monotonic() - begun < 3
 
 
+def test_http11_where_only_http2_is_spoken_ends_with_a_line_that_says_so():
+    with bridged(raw_echo) as (running, _, _):
+        wire = frames.Wire(frames.connect(running.address), masks=True)
+        wire.send(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        wire.read_to_end()
+        assert "add http/1.1" in running.wait_event(reason="h2-preface")["note"]
+
+
 def test_a_connection_that_never_sends_its_preface_ends_soon():
     with bridged(raw_echo, timeouts={"request_head": "1s"}) as (running, _, _):
         begun = time.monotonic()

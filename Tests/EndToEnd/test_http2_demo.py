@@ -20,7 +20,7 @@ def test_the_socket_of_an_https_page_runs_over_http2(page, demo):  # noqa: F811
     page.visit(f"https://127.0.0.1:{demo.ports[1]}/")
     converse(page, "wss", "demo-h2.png")
     page.click("#connect")
-    wait_until(lambda: "2 bascule" in page.evaluate("document.body.innerText"), 10, "2 bascule")
+    wait_until(lambda: "over HTTP/2 " in page.log(), 10, "the version in words")
     page.click("#close")
     opened = [e for e in demo.events if e.get("event") == "open"]
     assert opened and all(e["protocol"] == "h2" for e in opened), opened

@@ -194,6 +194,7 @@ def test_more_continuations_than_allowed_end_the_connection(size):
         c.send(headers(1, FIELDS, complete=False), continuation(1, piece, False) * 16)
         assert c.reaches(lambda: c.closed)
         assert c.error == ENHANCE_YOUR_CALM, c.describe()
+        running.wait_event(level="warn", reason="h2-continuation-flood", limit="limits.http2_continuations")
 
 
 @pytest.mark.parametrize("fields", [literal("x", "v" * 4_000) * 4, bytes([0x82]) * 16_000],

@@ -93,6 +93,7 @@ def test_plain_http_on_the_tls_port_and_silence_end_soon(authority):
         wire = frames.Wire(frames.connect(running.address), masks=True)
         wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         wire.read_to_end()
+        running.wait_event(message="TLS with a client failed", reason="plain HTTP on a TLS port")
         begun = time.monotonic()
         frames.Wire(frames.connect(running.address), masks=True).read_to_end()
         assert 0.8 < time.monotonic() - begun < 3, "tls_handshake is 1 s here"

@@ -1,3 +1,4 @@
+import Configuration
 import Telemetry
 import Testing
 import Wire
@@ -77,6 +78,21 @@ struct FaultTests {
         #expect([1001, 1002, 1007, 1008, 1009, 1011, 1014].contains(code))
       }
     }
+  }
+
+  @Test("the limit that a line about a flood names is a key of the configuration")
+  func limitKeys() {
+    let reference = Reference.text()
+    let keys = HTTP2Violation.allCases.compactMap { $0.limitKey?.description }
+    #expect(keys.count == 6)
+    for key in keys {
+      #expect(key.hasPrefix("limits."))
+      #expect(reference.contains("\n  \(key.dropFirst(7)): "), "\(key)")
+    }
+    for violation in HTTP2Violation.allCases where violation.limitKey != nil {
+      #expect(violation.isFlood, "\(violation)")
+    }
+    #expect(!HTTP2Violation.badPreface.isFlood && HTTP2Violation.pingFlood.isFlood)
   }
 
   @Test("nobody who is gone is owed a Close")

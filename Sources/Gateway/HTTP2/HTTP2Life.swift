@@ -80,11 +80,7 @@ extension Worker where K: ~Copyable {
 
   mutating func failHTTP2(_ id: SlotID, _ front: HTTP2Front, _ violation: HTTP2Violation) {
     metrics.add(violation.counter)
-    let client = connections[id].peer.description
-    errorLog.write(.http2Failed, now: now, wall: kernel.wallClock()) { line in
-      line.field("client", client)
-      line.field("reason", word: violation.word)
-    }
+    logHTTP2Failure(connections[id].peer.description, violation)
     loseStreams(front)
     closeHTTP2(id, front)
   }

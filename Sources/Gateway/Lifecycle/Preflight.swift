@@ -17,8 +17,8 @@ struct Prepared {
   /// Per listener of the snapshot.
   var addresses: [SocketAddress]
   var tls: [TLSContext?]
-  /// Remarks that are no reason not to start.
-  var warnings: [String]
+  /// What is no reason not to start.
+  var warnings: [Diagnostic]
 }
 
 struct Preflight {
@@ -36,7 +36,7 @@ struct Preflight {
   let snapshot: Snapshot
   let purpose: Purpose
   private var problems: [Diagnostic] = []
-  private var warnings: [String] = []
+  private var remarks: [Diagnostic] = []
 
   init(_ snapshot: Snapshot, for purpose: Purpose = .start) {
     self.snapshot = snapshot
@@ -45,11 +45,13 @@ struct Preflight {
 
   /// In the order of the files. What two listeners share by a YAML alias is told once.
   var mistakes: [Diagnostic] { Set(problems).sorted() }
+  var warnings: [Diagnostic] { Set(remarks).sorted() }
 
   /// Nil when there are mistakes.
   mutating func prepare() -> Prepared? {
     let workerCount = snapshot.workers ?? Processors.usable()
     let tls = snapshot.listeners.map { serverContext($0) }
+    for listener in snapshot.listeners { checkProtocols(listener) }
     let addresses = snapshot.listeners.map { bindAddress($0) }
     let upstreams = snapshot.upstreams.map { upstream($0) }
     let connections = connectionLimit(workers: workerCount)
@@ -70,7 +72,7 @@ struct Preflight {
       certificates: sources, minimumVersion: minimum, protocols: listener.protocols.map(\.name))
     do throws(TLSSetupFailure) {
       let context = try TLSContext.server(settings)
-      warnings += context.warnings
+      for warning in context.warnings { warn(listener.location, warning) }
       return context
     } catch {
       report(listener.location, error.description)
@@ -80,8 +82,13 @@ struct Preflight {
 
   /// A certificate with its key, tried alone, so that each that is wrong is reported.
   private mutating func source(_ pair: CertificatePair) -> CertificateSource? {
-    let certificate = read(pair.certificate, pair.location)
-    let key = read(pair.key, pair.location)
+    let certificate = read(pair.certificate, pair.certificateLocation)
+    let key = read(pair.key, pair.keyLocation)
+    if key != nil, Files.isReadableByAll(pair.key) {
+      warn(
+        pair.keyLocation,
+        "the mode of the private key \(pair.key) lets everybody read it: chmod 640 \(pair.key)")
+    }
     guard let certificate, let key, isPair(certificate, key, pair) else { return nil }
     let source = CertificateSource(
       certificatePEM: certificate, keyPEM: key, name: pair.certificate)
@@ -148,12 +155,27 @@ struct Preflight {
     guard let address = resolve(listener.bind, listener.location)?.first else { return nil }
     if purpose == .checkWhileRunning { return address }
     if let errno = Listening.probe(address) {
-      let isExpected = purpose == .check && errno == .addressInUse
-      let hint = isExpected ? "; if a running gateway has it, check with --running" : ""
+      let hint = errno == .addressInUse ? portHint(listener.location) : ""
       report(listener.location, "cannot listen on \(address): \(errno.description)\(hint)")
       return nil
     }
     return address
+  }
+
+  private func portHint(_ location: SourceLocation) -> String {
+    if purpose == .check { return "; if a running gateway has it, check with --running" }
+    // Of `demo` and `echo`: a listener stands on the command line, or has its default.
+    return location.file.hasPrefix("--") ? "; try \(location.file) PORT with another" : ""
+  }
+
+  /// Such a listener may be meant so, and is more often a slip.
+  private mutating func checkProtocols(_ listener: ListenerSettings) {
+    guard listener.protocols == [.h2] else { return }
+    let browsers =
+      listener.tls == nil ? "" : ", and browsers that have no HTTP/2 connection to this host,"
+    warn(
+      listener.location,
+      "clients that speak only HTTP/1.1\(browsers) cannot connect here; [h2, http/1.1] serves all")
   }
 
   private mutating func upstream(_ settings: UpstreamSettings) -> UpstreamPlan {
@@ -215,8 +237,10 @@ struct Preflight {
     let carried = max(0, descriptors - fixed) / 2
     guard let wanted = snapshot.limits.connections else {
       let chosen = min(carried, 65_536)
-      if chosen < 65_536 {
-        warnings.append(
+      // The limit of the shell that checks is seldom that of the service.
+      if chosen < 65_536, purpose == .start {
+        warn(
+          SourceLocation(file: firstFile),
           "limits.connections lowered to \(chosen): the process may open \(descriptors) files")
       }
       if chosen < workers { reportDescriptors(wanted: workers, descriptors, fixed) }
@@ -228,14 +252,20 @@ struct Preflight {
 
   private mutating func reportDescriptors(wanted: Int, _ descriptors: Int, _ fixed: Int) {
     report(
-      SourceLocation(file: snapshot.listeners.first?.location.file ?? ""),
+      SourceLocation(file: firstFile),
       """
       limits.connections: \(wanted) needs \(wanted * 2 + fixed) open files, but the limit is \
       \(descriptors); raise it (ulimit -n, LimitNOFILE=) or lower limits.connections
       """)
   }
 
+  private var firstFile: String { snapshot.listeners.first?.location.file ?? "" }
+
   private mutating func report(_ location: SourceLocation, _ message: String) {
     problems.append(Diagnostic(location, message))
+  }
+
+  private mutating func warn(_ location: SourceLocation, _ message: String) {
+    remarks.append(Diagnostic(location, message, isWarning: true))
   }
 }

@@ -14,12 +14,15 @@ public enum StartFailure: Error {
 }
 
 public enum Program {
-  /// Everything that a start with `snapshot` would stumble over; empty when it would succeed.
-  /// `whileRunning`: the ports are taken by the gateway that runs, and are not tried.
-  public static func check(_ snapshot: Snapshot, whileRunning: Bool = false) -> [Diagnostic] {
+  /// Everything that a start with `snapshot` would stumble over, and what it would warn of; without
+  /// mistakes it would succeed. `whileRunning`: the ports are taken by the gateway that runs, and are
+  /// not tried.
+  public static func check(
+    _ snapshot: Snapshot, whileRunning: Bool = false
+  ) -> (mistakes: [Diagnostic], warnings: [Diagnostic]) {
     var preflight = Preflight(snapshot, for: whileRunning ? .checkWhileRunning : .check)
     _ = preflight.prepare()
-    return preflight.mistakes
+    return (preflight.mistakes, preflight.warnings)
   }
 
   /// Runs the gateway until a signal ends it. Returns the exit status.
@@ -46,6 +49,7 @@ public enum Program {
     guard let made = SelfSigned.make(names: ["localhost", "127.0.0.1", "::1"]) else {
       throw .system("cannot make a certificate")
     }
+    let snapshot = demoSnapshot(httpPort, httpsPort)
     let context: TLSContext
     do throws(TLSSetupFailure) {
       context = try TLSContext.server(
@@ -53,11 +57,10 @@ public enum Program {
           certificates: [
             CertificateSource(
               certificatePEM: made.certificatePEM, keyPEM: made.keyPEM, name: "demo")
-          ], minimumVersion: .tls12, protocols: ["h2", "http/1.1"]))
+          ], minimumVersion: .tls12, protocols: snapshot.listeners[1].protocols.map(\.name)))
     } catch {
       throw .system(error.description)
     }
-    let snapshot = demoSnapshot(httpPort, httpsPort)
     var supervisor = try Supervisor(
       snapshot, services: [.gateway, .gateway, .echo], tls: [nil, context, nil], isDemo: true)
     return try supervisor.run { addresses in
@@ -77,16 +80,16 @@ public enum Program {
         OriginPattern(parsing: "https://\(host):\(httpsPort)"),
       ].compactMap { $0 }
     }
+    var secure = loopback(httpsPort, named: "--https")
+    secure.protocols = [.h2, .http11]
     route.webSocket.keepAlive.interval = .seconds(5)
     route.webSocket.keepAlive.timeout = .seconds(10)
     route.webSocket.keepAlive.upstreamInterval = .seconds(5)
     route.webSocket.keepAlive.upstreamTimeout = .seconds(10)
     return Snapshot(
       workers: 1,
-      listeners: [
-        loopback(httpPort, named: "--http"), loopback(httpsPort, named: "--https"),
-        echo,
-      ], upstreams: [upstream], routes: [route])
+      listeners: [loopback(httpPort, named: "--http"), secure, echo], upstreams: [upstream],
+      routes: [route])
   }
 
   private static func loopback(_ port: UInt16, named name: String) -> ListenerSettings {

@@ -184,26 +184,33 @@ struct Supervisor: ~Copyable {
       line.field("workers", UInt64(workerCount))
       line.field("connections", UInt64(connections))
     }
-    for (address, context) in zip(bound, prepared.tls) {
-      log.write(.listening, now: now, wall: wall) { line in
-        line.field("address", address.description)
-        line.field("tls", word: context == nil ? "off" : "on")
-      }
-    }
-    announceMissingDefences(now, wall)
-    for warning in prepared.warnings {
-      log.write(.note, now: now, wall: wall) { $0.field("note", warning) }
+    for index in bound.indices { announceListener(index, bound[index], now, wall) }
+    announceMissingDefences(wall)
+    for warning in prepared.warnings { log.remark(warning.message, .warn, wall: wall) }
+  }
+
+  private mutating func announceListener(
+    _ index: Int, _ address: SocketAddress, _ now: MonotonicTime, _ wall: Int64
+  ) {
+    let isTLS = prepared.tls[index] != nil
+    let isEcho = services[index] == .echo
+    let protocols = prepared.snapshot.listeners[index].protocols.map(\.name)
+    log.write(.listening, now: now, wall: wall) { line in
+      line.field("address", address.description)
+      line.field("tls", word: isTLS ? "on" : "off")
+      line.field("protocols", protocols.joined(separator: ", "))
+      if isEcho { line.field("service", word: "echo backend") }
     }
   }
 
   /// The library's own limits against floods come behind ours; an old one is worth knowing of.
-  private mutating func announceMissingDefences(_ now: MonotonicTime, _ wall: Int64) {
+  private mutating func announceMissingDefences(_ wall: Int64) {
     let missing = HTTP2Session.missingOptions.map(\.description).joined(separator: ", ")
     let speaksHTTP2 = prepared.snapshot.listeners.contains { $0.protocols.contains(.h2) }
     guard speaksHTTP2, !missing.isEmpty else { return }
-    let note =
-      "nghttp2 \(HTTP2Session.libraryVersion) lacks \(missing); the gateway's own limits hold"
-    log.write(.note, now: now, wall: wall) { $0.field("note", note) }
+    log.remark(
+      "nghttp2 \(HTTP2Session.libraryVersion) lacks \(missing); the gateway's own limits hold",
+      .info, wall: wall)
   }
 
   // MARK: End
@@ -220,12 +227,13 @@ struct Supervisor: ~Copyable {
       switch signal {
       case .terminate, .interrupt:
         let message: WorkerMessage = isDraining ? .stop : .drain
-        logSignal(.draining, isDraining ? "stopping at once" : "draining")
+        let event: LogEvent = isDraining ? .stoppingAtOnce : .draining
+        log.write(event, now: kernel.now(), wall: kernel.wallClock())
         isDraining = true
         for worker in workers { worker.post(message) }
-      case .hangUp: logSignal(.signalIgnored, "SIGHUP: reloading is not available yet")
-      case .user1: logSignal(.signalIgnored, "SIGUSR1: there are no log files to reopen")
-      case .user2: logSignal(.signalIgnored, "SIGUSR2: upgrading is not available yet")
+      case .hangUp: logIgnored("SIGHUP: restart to apply changes of the configuration")
+      case .user1: logIgnored("SIGUSR1: there are no log files to reopen")
+      case .user2: logIgnored("SIGUSR2: restart to run another version")
       }
     }
     for worker in workers { worker.thread.join() }
@@ -235,8 +243,10 @@ struct Supervisor: ~Copyable {
     if access !== errors { errors.finish(patience: .seconds(1)) }
   }
 
-  private mutating func logSignal(_ event: LogEvent, _ text: String) {
-    log.write(event, now: kernel.now(), wall: kernel.wallClock()) { $0.field("note", text) }
+  private mutating func logIgnored(_ text: String) {
+    log.write(.signalIgnored, now: kernel.now(), wall: kernel.wallClock()) {
+      $0.field("note", text)
+    }
   }
 
   /// The last line: what this process has counted, so that a run can be judged by its log.

@@ -27,8 +27,10 @@ public enum HTTPViolation: Error, Sendable, Equatable, CaseIterable {
   /// Dot segments, encoded slashes, NUL, line ends and overlong UTF-8: two readers would read two
   /// paths (RFC 3986 sections 3.3 and 6.2.2).
   case ambiguousPath
-  /// No `HTTP/d.d`, or HTTP/0 or the HTTP/2 preface (2.3).
+  /// No `HTTP/d.d`, or HTTP/0 (2.3).
   case malformedVersion
+  /// The preface of HTTP/2 where that is not spoken (RFC 9113 section 3.4).
+  case http2NotEnabled
   /// HTTP/1.2 and later (RFC 9110 section 15.6.6).
   case versionNotSupported
 
@@ -88,7 +90,7 @@ public enum HTTPViolation: Error, Sendable, Equatable, CaseIterable {
     case .requestLineTooLong: 414
     case .lineTooLong, .headTooLarge, .tooManyFields, .trailersTooLarge: 431
     case .unsupportedTransferCoding: 501
-    case .versionNotSupported: 505
+    case .versionNotSupported, .http2NotEnabled: 505
     default: 400
     }
   }
@@ -106,6 +108,7 @@ public enum HTTPViolation: Error, Sendable, Equatable, CaseIterable {
     case .malformedTarget: "malformed-target"
     case .ambiguousPath: "ambiguous-path"
     case .malformedVersion: "malformed-version"
+    case .http2NotEnabled: "http2-not-enabled"
     case .versionNotSupported: "version-not-supported"
     case .missingHost: "missing-host"
     case .duplicateHost: "duplicate-host"

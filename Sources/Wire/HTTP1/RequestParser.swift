@@ -125,6 +125,6 @@ private struct RequestLine: Sendable {
       guard ASCII.isTokenByte(byte), !ASCII.isLowerCase(byte) else { throw .malformedMethod }
     }
     // The first line of an HTTP/2 connection preface (RFC 9113 section 3.4).
-    if ASCII.equals(method, "PRI") { throw .malformedVersion }
+    if ASCII.equals(method, "PRI") { throw .http2NotEnabled }
   }
 }
