@@ -222,7 +222,17 @@ struct ClientResponseTests {
   }
 
   private func relayed(_ answer: ResponseHead, edits: HeaderEdits = HeaderEdits()) -> [UInt8]? {
-    ClientResponse.relayed(answer, edits: edits, onStream: false)?.bytes
+    ClientResponse.relayed(
+      answer, edits: edits, onStream: false, framing: framing(of: answer), closes: true)?.bytes
+  }
+
+  private func framing(of answer: ResponseHead) -> ResponseFraming {
+    switch answer.bodyFraming {
+    case .none: .none
+    case .length(let count): .length(count)
+    case .chunked: .chunked
+    case .untilClose: .untilEnd
+    }
   }
 
   @Test("a 101 has our accept and the backend's end-to-end fields, nothing else")
@@ -284,7 +294,8 @@ struct ClientResponseTests {
     #expect(
       written.fields == ["Location: /login", "WWW-Authenticate: Basic"] + expected
         + ["Via: 1.1 bascule", "Connection: close"])
-    let fields = ClientResponse.relayed(answer, edits: HeaderEdits(), onStream: true)
+    let fields = ClientResponse.relayed(
+      answer, edits: HeaderEdits(), onStream: true, framing: self.framing(of: answer), closes: true)
     let framed = expected.filter { $0.hasPrefix("Content-Length") }.map { $0.lowercased() }
     #expect(
       fields?.lines == [String(status.prefix(3)), "location: /login", "www-authenticate: Basic"]

@@ -71,7 +71,7 @@ extension Driver {
     ends[id].accept = accept(key)
     var head = HeadWriter()
     let path = Array("/pair/\(pair)".utf8)
-    _ = head.requestLine("GET", path: path.span, query: nil)
+    _ = head.requestLine(Array("GET".utf8).span, path: path.span, query: nil)
     head.field("Host", literal: "integrity.example")
     Handshake.appendRequestFields(key: key.span, offer: HandshakeOffer(key: key), to: &head)
     head.end()
