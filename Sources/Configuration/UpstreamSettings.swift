@@ -3,7 +3,7 @@ public import Bytes
 
 /// A named set of endpoints that serve the same.
 public struct UpstreamSettings: Sendable, Equatable {
-  public enum Balance: Sendable, Equatable { case roundRobin }
+  public enum Balance: Sendable, Equatable { case roundRobin, leastConnections, randomTwo, hash }
   public enum ProxyProtocol: Sendable, Equatable { case off, v1, v2 }
 
   /// The Host that backends see.
@@ -24,22 +24,15 @@ public struct UpstreamSettings: Sendable, Equatable {
   public var forwarded = false
   /// What each connection to an endpoint begins with.
   public var proxyProtocol = ProxyProtocol.off
+  /// What `hash` balances by; nil: the client's address.
+  public var hash: ClientKey?
+  /// nil: requests of one client may go anywhere.
+  public var sticky: StickySettings?
   /// nil: plain TCP.
   public var tls: UpstreamTLSSettings?
   public var location = SourceLocation()
 
   public init(name: String) { self.name = name }
-}
-
-/// One address of an upstream.
-public struct EndpointSettings: Sendable, Equatable {
-  public var address: EndpointAddress
-  public var location: SourceLocation
-
-  public init(address: EndpointAddress, location: SourceLocation = SourceLocation()) {
-    self.address = address
-    self.location = location
-  }
 }
 
 extension UpstreamSettings: ConfigSection {
@@ -48,10 +41,25 @@ extension UpstreamSettings: ConfigSection {
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
       "endpoints", \.endpoints, .list(of: .endpointSettings, atLeastOne: true), required: true,
-      "Every address a name resolves to is an endpoint."),
+      "Addresses, or mappings with the keys below. Every address a name resolves to is an endpoint."
+    ),
     ConfigKey(
-      "balance", \.balance, .word([("round_robin", .roundRobin)]),
-      "How an endpoint is chosen."),
+      "balance", \.balance,
+      .word([
+        ("round_robin", .roundRobin), ("least_connections", .leastConnections),
+        ("random_two", .randomTwo), ("hash", .hash),
+      ]),
+      "How an endpoint is chosen. round_robin: in turn; least_connections: the one with the fewest"
+        + " for its weight; random_two: the better of two at random; hash: always the same one for"
+        + " the same client."),
+    ConfigKey(
+      "hash", \.hash, .optional(.clientKey),
+      "For balance: hash, what tells one client from another; without this key its address. Requests"
+        + " without that field or cookie are taken in turn."),
+    ConfigKey(
+      "sticky", \.sticky, .whenPresent(.section()),
+      "Keeps a client at the endpoint it was at before, or that its requests have in common. The"
+        + " first of cookie, header and client_address decides; without any, balance does."),
     ConfigKey(
       "host", \.host, .upstreamHost,
       "The Host that backends see: preserve: the client's; endpoint: the endpoint's own, without the"
@@ -69,8 +77,10 @@ extension UpstreamSettings: ConfigSection {
 
   static var example: Self {
     var upstream = Self(name: "chat")
-    upstream.endpoints = ["10.0.0.11:3000", "chat.internal:3000"]
-      .compactMap(EndpointAddress.init(parsing:)).map { EndpointSettings(address: $0) }
+    upstream.endpoints = [.example]
+    upstream.balance = .hash
+    upstream.hash = .address
+    upstream.sticky = .example
     upstream.tls = .example
     return upstream
   }
@@ -83,24 +93,15 @@ extension UpstreamSettings: ConfigSection {
         "endpoint \(location) \(endpoint.address)", at: endpoint.location,
         otherwise: "\(endpoint.address) is listed twice")
     }
+    if let node = written["hash"], written.areRight("balance", "hash"), balance != .hash {
+      reader.report(node.location, "hash is for balance: hash, which is not set here")
+    }
     guard written.areRight("tls"), let tls, tls.verify, tls.serverName == nil else { return }
     for endpoint in endpoints {
       guard case .unix = endpoint.address else { continue }
       reader.report(
         endpoint.location,
         "a unix socket has no name to verify a certificate against: set server_name in tls")
-    }
-  }
-}
-
-extension ConfigValue<EndpointSettings> {
-  fileprivate static var endpointSettings: Self {
-    let address = ConfigValue<EndpointAddress>.endpoint
-    return ConfigValue(syntax: address.syntax, form: address.form) { node, _, reader in
-      address.read(node, nil, &reader)
-        .map { EndpointSettings(address: $0, location: node.location) }
-    } show: {
-      address.show($0.address)
     }
   }
 }

@@ -15,11 +15,7 @@ extension Worker where K: ~Copyable {
     // The last sweep of a drain must not open anything.
     if isStopped { return refuse(exchange, .refusingWork) }
     let upstream = shared.upstreams[shared.routes[exchanges[exchange].route].upstream]
-    while attempt.endpointsTried < upstream.addresses.count {
-      let endpoint = pickEndpoint(exchanges[exchange].route)
-      attempt.endpointsTried += 1
-      attempt.facts.endpoint = upstream.addresses[endpoint].description
-      exchanges[exchange].endpoint = endpoint
+    while let endpoint = takeEndpoint(exchange) {
       if !upstream.hosts.isEmpty {
         UpstreamRequest.setHost(upstream.hosts[endpoint], in: &attempt.request)
       }
@@ -39,17 +35,11 @@ extension Worker where K: ~Copyable {
       case .failed(let errno):
         metrics.add(.connectFailures)
         logEvent(.connectFailed, errno: errno, endpoint: attempt.facts.endpoint)
+        endpointFailed(exchange, errno)
       }
     }
-    refuse(exchange, upstream.addresses.isEmpty ? .noEndpoint : .connectFailed)
-  }
-
-  /// round_robin, per worker.
-  private mutating func pickEndpoint(_ route: Int) -> Int {
-    let upstream = shared.routes[route].upstream
-    let endpoint = nextEndpoint[upstream]
-    nextEndpoint[upstream] = (endpoint + 1) % shared.upstreams[upstream].addresses.count
-    return endpoint
+    guard attempt.tried.isEmpty else { return refuse(exchange, .connectFailed) }
+    refuse(exchange, .noEndpoint, detail: endpoints(of: exchange).shortage)
   }
 
   private mutating func adopt(
@@ -108,6 +98,7 @@ extension Worker where K: ~Copyable {
     else { return }
     // Under TLS the first bytes are the handshake's.
     if connections[id].tls != nil, !connections[id].isTLSEstablished { return }
+    endpointConnected(exchange)
     exchanges[exchange].phase = .awaitingAnswer
     let timeouts = route(of: exchange).timeouts
     let isPlain = exchanges[exchange].forwarding != nil
@@ -140,11 +131,17 @@ extension Worker where K: ~Copyable {
     switch loss {
     case .tls(let failure):
       logEvent(.backendTLSFailed, reason: failure.reason, endpoint: endpoint)
+      endpointFailed(exchange)
       return refuse(exchange, .backendTLSFailed)
-    case .failed(let errno): logEvent(.connectFailed, errno: errno, endpoint: endpoint)
-    case .endOfStream: logEvent(.connectFailed, reason: "closed", endpoint: endpoint)
+    case .failed(let errno):
+      logEvent(.connectFailed, errno: errno, endpoint: endpoint)
+      endpointFailed(exchange, errno)
+    case .endOfStream:
+      logEvent(.connectFailed, reason: "closed", endpoint: endpoint)
+      endpointFailed(exchange)
     case .writeStalled, .timedOut:
       logEvent(.connectFailed, reason: "timed out", endpoint: endpoint)
+      endpointFailed(exchange)
     }
     dial(exchange)
   }

@@ -40,15 +40,19 @@ final class Attempt {
   var request: [UInt8]
   /// Nil for a plain request.
   let upgrade: UpgradeTerms?
-  var endpointsTried = 0
+  let affinity: ClientAffinity
+  /// Endpoints, in the order they were taken.
+  var tried: [Int] = []
   var informational = 0
 
   init(
-    head: RequestHead, facts: ConnectionFacts, request: [UInt8], upgrade: UpgradeTerms? = nil
+    head: RequestHead, facts: ConnectionFacts, request: [UInt8], affinity: ClientAffinity,
+    upgrade: UpgradeTerms? = nil
   ) {
     self.head = head
     self.facts = facts
     self.request = request
+    self.affinity = affinity
     self.upgrade = upgrade
   }
 }
@@ -70,14 +74,14 @@ struct Exchange: ~Copyable {
   var bridge: Bridge
 
   let route: Int
+  /// The endpoint it has taken, by its number in the upstream.
+  var endpoint: Int?
   let startedAt: MonotonicTime
   var attempt: Attempt?
   /// Of a plain request, and of an upgrade that was refused.
   var forwarding: Forwarding?
   /// For the close line.
   var facts: KeptFacts?
-  /// Among its upstream's.
-  var endpoint = 0
   var status: UInt16 = 0
   /// Bytes of a tunnel, or of a relayed body, by the leg they came from.
   var relayed = PerLeg<UInt64>(repeating: 0)
@@ -219,6 +223,8 @@ extension Worker where K: ~Copyable {
 
   /// Frees the slot. Legs must be detached or lost before.
   mutating func remove(_ exchange: SlotID) {
+    guard exchanges.contains(exchange) else { return }
+    giveBackEndpoint(exchange)
     guard let gone = exchanges.remove(exchange) else { return }
     switch gone.phase {
     case .connecting, .awaitingAnswer: if gone.forwarding == nil { handshakesInFlight -= 1 }

@@ -65,7 +65,10 @@ extension Worker where K: ~Copyable {
       policy: shared.backendPolicy(of: plan))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     request.facts.route = plan.name
-    let attempt = Attempt(head: request.head, facts: request.facts, request: outgoing)
+    let attempt = Attempt(
+      head: request.head, facts: request.facts, request: outgoing,
+      affinity: shared.endpoints[plan.upstream].affinity(
+        of: request.head, from: client.address, isSecure: client.isHTTPS))
     guard
       let exchange = exchanges.insert(
         Exchange(client: id, route: route, attempt: attempt, now: now))
@@ -204,7 +207,7 @@ extension Worker where K: ~Copyable {
     forwarding.isReused = false
     forwarding.usesPool = false
     forwarding.hasStarted = false
-    attempt.endpointsTried = max(0, attempt.endpointsTried - 1)
+    if !attempt.tried.isEmpty { attempt.tried.removeLast() }
     exchanges[exchange].phase = .connecting
     metrics.add(.retries)
     dial(exchange)

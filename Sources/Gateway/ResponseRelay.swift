@@ -30,7 +30,7 @@ extension Worker where K: ~Copyable {
     let framing = forwarding.begin(head, attempt.head, isDraining: drainDeadline != nil)
     let answer = ClientResponse.relayed(
       head, edits: route(of: exchange).headers.response, onStream: connections[client].isStream,
-      framing: framing, closes: !forwarding.keepsClient)
+      cookie: stickyCookie(exchange), framing: framing, closes: !forwarding.keepsClient)
     guard let answer else { return refuse(exchange, .backendAnswerBroken) }
     if exchanges[exchange].forwarding == nil {
       // What it thinks of the connection now is anybody's guess.
@@ -110,7 +110,7 @@ extension Worker where K: ~Copyable {
     let isClean = fault == nil && forwarding.isRequestComplete
     if let backend, connections.contains(backend) {
       // One that was announced to a backend is that client's.
-      if isClean, forwarding.keepsBackend, shared.upstreams[upstream].proxyProtocol == .off {
+      if isClean, forwarding.keepsBackend, let endpoint, shared.upstreams[upstream].proxyProtocol == .off {
         park(backend, upstream: upstream, endpoint: endpoint)
       } else {
         closeNow(backend)

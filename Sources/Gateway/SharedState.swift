@@ -37,9 +37,17 @@ final class RoutePlan: Sendable {
   }
 }
 
+/// How much an endpoint gets.
+struct EndpointShare: Sendable, Equatable {
+  var weight = 1
+  var connectionsMax: Int?
+}
+
 /// An upstream with its names resolved: every address a name has is an endpoint.
 struct UpstreamPlan: Sendable {
   var addresses: [SocketAddress]
+  /// Per address; one that is not there has the defaults.
+  var shares: [EndpointShare] = []
   /// For TLS, per address: the name its certificate must be for.
   var serverNames: [String]
   var tls: TLSContext?
@@ -63,6 +71,8 @@ final class SharedState: Sendable {
   let router: Router
   let routes: [RoutePlan]
   let upstreams: [UpstreamPlan]
+  /// Per upstream: its endpoints as they are balanced, in the order of `addresses`.
+  let endpoints: [EndpointTable]
   /// Set in a demo: its page is served on `/`, before any route.
   let demo: DemoPorts?
   let workerCount: Int
@@ -79,10 +89,14 @@ final class SharedState: Sendable {
 
   init(
     snapshot: Snapshot, upstreams: [UpstreamPlan], demo: DemoPorts? = nil, workerCount: Int,
-    connections: Int, accessRing: LogRing, errorRing: LogRing, processTag: UInt32
+    connections: Int, accessRing: LogRing, errorRing: LogRing, processTag: UInt32,
+    processSecret: [UInt8]
   ) {
     self.snapshot = snapshot
     self.upstreams = upstreams
+    endpoints = zip(snapshot.upstreams, upstreams).map { settings, plan in
+      EndpointTable(settings, plan, processSecret: processSecret)
+    }
     self.demo = demo
     self.workerCount = workerCount
     self.accessRing = accessRing

@@ -34,6 +34,8 @@ extension Worker where K: ~Copyable {
     facts.route = plan.name
     let attempt = Attempt(
       head: request.head, facts: facts, request: outgoing,
+      affinity: shared.endpoints[plan.upstream].affinity(
+        of: request.head, from: client.address, isSecure: client.isHTTPS),
       upgrade: UpgradeTerms(
         expectedAccept: Self.accept(offer.key),
         clientAccept: asked.key.isEmpty ? [] : Self.accept(asked.key), offer: offer))
@@ -128,7 +130,7 @@ extension Worker where K: ~Copyable {
     guard let client = exchanges[exchange].client,
       let answer = ClientResponse.accepting(
         head, accept: terms.clientAccept, agreement: agreement, edits: plan.headers.response,
-        onStream: connections[client].isStream)
+        cookie: stickyCookie(exchange), onStream: connections[client].isStream)
     else { return refuseAnswer(exchange, "too-many-connection-options") }
     attempt.facts.subprotocol = agreement.subprotocol
     if accessLog.isOn { exchanges[exchange].facts = attempt.facts.kept() }

@@ -115,16 +115,17 @@ enum UpstreamRequest {
 
 enum ClientResponse {
   /// The 101 for the client, over HTTP/2 the 200. `accept`: for the client's own key. Nil when the
-  /// backend's head holds what cannot be forwarded: a broken answer.
+  /// backend's head holds what cannot be forwarded: a broken answer. `cookie`: a Set-Cookie of ours.
   static func accepting(
     _ answer: ResponseHead, accept: [UInt8], agreement: HandshakeAgreement, edits: HeaderEdits,
-    onStream: Bool
+    cookie: [UInt8]? = nil, onStream: Bool
   ) -> ClientHead? {
     guard let nominated = Nominations(of: answer) else { return nil }
     if onStream {
       var out = OutgoingHead(edits, FieldBlock())
       out.agreed(agreement)
       out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+      if let cookie { out.fixed("set-cookie", cookie) }
       return .fields(status: 200, out.finish(), ends: false)
     }
     var out = OutgoingHead(edits)
@@ -133,24 +134,25 @@ enum ClientResponse {
       Handshake.appendAnswerFields(accept: accept.span, agreement: agreement, to: &$0)
     }
     out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+    if let cookie { out.fixed("Set-Cookie", cookie) }
     return .bytes(out.finish())
   }
 
   /// The head of a final response that is relayed with its body. `closes`: the connection ends with it.
   static func relayed(
-    _ answer: ResponseHead, edits: HeaderEdits, onStream: Bool, framing: ResponseFraming,
-    closes: Bool
+    _ answer: ResponseHead, edits: HeaderEdits, onStream: Bool, cookie: [UInt8]? = nil,
+    framing: ResponseFraming, closes: Bool
   ) -> ClientHead? {
     guard let nominated = Nominations(of: answer) else { return nil }
     if onStream {
       var out = OutgoingHead(edits, FieldBlock())
-      relay(answer, nominated, framing, to: &out)
+      relay(answer, nominated, framing, cookie, to: &out)
       return .fields(
         status: UInt16(clamping: answer.status), out.finish(), ends: framing == .none)
     }
     var out = OutgoingHead(edits)
     out.statusLine(of: answer)
-    relay(answer, nominated, framing, to: &out)
+    relay(answer, nominated, framing, cookie, to: &out)
     if closes { out.fixed("Connection", literal: "close") }
     return .bytes(out.finish())
   }
@@ -171,9 +173,10 @@ enum ClientResponse {
 
   private static func relay<Sink: FieldSink>(
     _ answer: ResponseHead, _ nominated: Nominations, _ framing: ResponseFraming,
-    to out: inout OutgoingHead<Sink>
+    _ cookie: [UInt8]?, to out: inout OutgoingHead<Sink>
   ) {
     out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
+    if let cookie { out.fixed("Set-Cookie", cookie) }
     switch framing {
     case .none:
       // Of HEAD and 304: what the body would be (RFC 9110 section 8.6).

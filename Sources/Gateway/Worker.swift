@@ -64,8 +64,9 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   var isAccepting = true
   /// Out of descriptors: a timer decides when accepting goes on.
   var isResting = false
-  var nextEndpoint: [Int]
   var pool: Pool
+  /// Per upstream.
+  var turns: [BalanceTurn]
   var nextExchange: UInt64 = 0
   var drainDeadline: MonotonicTime?
   var isStopped = false
@@ -91,7 +92,8 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     timers = Timers(now: now)
     pingTag = PingTag(random: self.kernel.random())
     pool = Pool(shared.upstreams)
-    nextEndpoint = shared.upstreams.map { $0.addresses.isEmpty ? 0 : index % $0.addresses.count }
+    let now = self.now
+    turns = shared.endpoints.map { $0.makeTurn(worker: index, now: now) }
     events.reserveCapacity(Self.eventsPerTurn)
   }
 

@@ -1,5 +1,6 @@
-// SHA-1 and base64, which the WebSocket handshake asks for (RFC 6455 section 4.2.2), from OpenSSL.
-// SHA-1 is no secret-keeping here: the standard uses it as a fingerprint of the key.
+// SHA-1 and base64, which the WebSocket handshake asks for (RFC 6455 section 4.2.2), and the keyed
+// hash of cookies, from OpenSSL. SHA-1 is no secret-keeping here: the standard uses it as a
+// fingerprint of the key.
 
 internal import Bytes
 internal import COpenSSL
@@ -23,6 +24,45 @@ public enum Digest {
     }
     invariant(isDone == 1, "OpenSSL offers no SHA-1")
     return digest
+  }
+
+  /// The 32 bytes of HMAC-SHA-256 (RFC 2104). `key`: below 2 GiB. Ends the process when OpenSSL has
+  /// been configured without SHA-256; the first call is therefore made at start.
+  public static func hmacSHA256(key: Span<UInt8>, _ bytes: Span<UInt8>) -> [UInt8] {
+    let keyCount = CInt(clamping: key.count)
+    var code = [UInt8](repeating: 0, count: 32)
+    // Safety: SHA-256 makes exactly 32 bytes; the key and the bytes are read from their own spans.
+    let isDone = unsafe key.withUnsafeBufferPointer { key in
+      unsafe bytes.withUnsafeBufferPointer { source in
+        unsafe code.withUnsafeMutableBufferPointer { target in
+          unsafe HMAC(
+            EVP_sha256(), key.baseAddress, keyCount, source.baseAddress, source.count,
+            target.baseAddress, nil) != nil
+        }
+      }
+    }
+    invariant(isDone, "OpenSSL offers no SHA-256")
+    return code
+  }
+
+  /// Whether both are the same, in a time that depends on their lengths only.
+  public static func equals(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
+    guard a.count == b.count else { return false }
+    var difference: UInt8 = 0
+    for index in 0..<a.count { difference |= a[index] ^ b[index] }
+    return difference == 0
+  }
+
+  /// Base64 for names and cookies, without padding (RFC 4648 section 5).
+  public static func base64URL(_ bytes: Span<UInt8>) -> [UInt8] {
+    base64(bytes).compactMap { digit in
+      switch digit {
+      case UInt8(ascii: "+"): UInt8(ascii: "-")
+      case UInt8(ascii: "/"): UInt8(ascii: "_")
+      case UInt8(ascii: "="): nil
+      default: digit
+      }
+    }
   }
 
   /// Base64 with padding and without line breaks (RFC 4648 section 4). For short values: at most

@@ -20,7 +20,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case http2EmptyFrameFloods, http2UnknownFrameFloods, http2OverheadFloods
   case http2QueuedControlFloods
   // Backends
-  case connectAttempts, connectionsReused, retries, connectFailures, endpointsExhausted, backendSilent, backendAnswersBroken
+  case connectAttempts, connectionsReused, retries, connectFailures, endpointsEjected
+  case endpointsExhausted, backendSilent, backendAnswersBroken
   case backendRefusals
   // Bridges and tunnels
   case bridgesOpened, bridgesClosed, tunnelsOpened, tunnelsClosed
@@ -89,6 +90,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
       ("connections_reused", "Requests sent on a connection that had served before.")
     case .retries: ("retries", "Requests sent again because a reused connection had closed.")
     case .connectFailures: ("connect_failures", "Connections to backends that did not come about.")
+    case .endpointsEjected:
+      ("endpoints_ejected", "Times an endpoint was taken out for failing connects.")
     case .endpointsExhausted: ("endpoints_exhausted", "Requests no endpoint could take: 503.")
     case .backendSilent: ("backend_silent", "Backends that did not answer in time: 504.")
     case .backendAnswersBroken: ("backend_answers_broken", "Broken answers of backends: 502.")

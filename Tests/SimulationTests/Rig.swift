@@ -72,7 +72,7 @@ final class Rig {
       addresses: (0..<settings.backends).map(Self.backendAddress), serverNames: [], tls: nil)
     let shared = SharedState(
       snapshot: snapshot, upstreams: [plan], workerCount: 1, connections: settings.connections,
-      accessRing: access, errorRing: errors, processTag: 7)
+      accessRing: access, errorRing: errors, processTag: 7, processSecret: [7])
     worker = Worker(
       kernel: simulation.makeKernel(), shared: shared, index: 0, metrics: metrics,
       mailbox: mailbox, wakeup: wakeup,
@@ -156,8 +156,11 @@ final class Rig {
 
   var isEmpty: Bool {
     worker.connections.count == 0 && worker.exchanges.count == 0 && worker.clients == 0
-      && worker.handshakesInFlight == 0
+      && worker.handshakesInFlight == 0 && endpointsInUse == 0
   }
+
+  var endpoints: [Endpoint] { worker.shared.endpoints[0].endpoints }
+  var endpointsInUse: Int { endpoints.reduce(0) { $0 + $1.inUse } }
 
   /// Every slot and descriptor is free, and no call was one that a real kernel would punish.
   func expectClean(sourceLocation: Testing.SourceLocation = #_sourceLocation) {
@@ -169,6 +172,7 @@ final class Rig {
     #expect(exchanges == 0, sourceLocation: sourceLocation)
     #expect(clients == 0, sourceLocation: sourceLocation)
     #expect(handshakes == 0, sourceLocation: sourceLocation)
+    #expect(endpointsInUse == 0, sourceLocation: sourceLocation)
     let own =
       worker.listeners.isEmpty ? [wakeup.number] : [wakeup.number, listener.number].sorted()
     #expect(simulation.openDescriptors == own, sourceLocation: sourceLocation)

@@ -16,6 +16,50 @@ struct PlainTests {
     #expect(Digest.sha1(none.span).prefix(4) == [0xda, 0x39, 0xa3, 0xee])
   }
 
+  @Test("HMAC-SHA-256 makes the codes of RFC 4231")
+  func hmac() {
+    func code(_ key: [UInt8], _ text: String) -> String {
+      let bytes = Array(text.utf8)
+      return Digest.hmacSHA256(key: key.span, bytes.span)
+        .map { String(format: "%02x", $0) }.joined()
+    }
+    #expect(
+      code(Array("Jefe".utf8), "what do ya want for nothing?")
+        == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
+    #expect(
+      code(
+        Array(repeating: 0xaa, count: 131), "Test Using Larger Than Block-Size Key - Hash Key First"
+      )
+        == "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54")
+    #expect(
+      code([], "") == "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad")
+  }
+
+  @Test("bytes are equal when all of them are")
+  func equal() {
+    let bytes = pattern(40)
+    let isSame = Digest.equals(bytes.span, bytes.span)
+    #expect(isSame)
+    for index in bytes.indices {
+      var other = bytes
+      other[index] ^= 0x80
+      let shorter = Array(bytes[..<index])
+      let isEqual = [
+        Digest.equals(bytes.span, other.span), Digest.equals(bytes.span, shorter.span),
+      ]
+      #expect(isEqual == [false, false], "\(index)")
+    }
+  }
+
+  @Test("base64 for cookies has - and _ and no padding")
+  func base64URL() {
+    for (bytes, text) in [([0xfb, 0xff], "-_8"), ([0xff], "_w"), ([], ""), ([0, 0, 0], "AAAA")]
+      as [([UInt8], String)]
+    {
+      #expect(Digest.base64URL(bytes.span) == Array(text.utf8))
+    }
+  }
+
   @Test("base64 of any length comes back as it was")
   func base64RoundTrip() {
     for count in 0...70 {

@@ -185,11 +185,19 @@ struct Preflight {
     plan.proxyProtocol = settings.proxyProtocol
     if let tls = settings.tls { plan.tls = clientContext(tls) }
     let isTLS = settings.tls != nil
+    if let sticky = settings.sticky, sticky.cookie != nil, sticky.secret == nil {
+      warn(
+        settings.location,
+        "upstream \(settings.name): sticky has no secret, so that its cookies are good for this"
+          + " process only")
+    }
     for endpoint in settings.endpoints {
       guard let addresses = resolve(endpoint.address, endpoint.location) else { continue }
       let name = settings.tls?.serverName ?? Self.hostName(endpoint.address)
       for address in addresses where !plan.addresses.contains(address) {
         plan.addresses.append(address)
+        plan.shares.append(
+          EndpointShare(weight: endpoint.weight, connectionsMax: endpoint.connectionsMax))
         plan.serverNames.append(name)
         guard settings.host == .endpoint else { continue }
         plan.hosts.append(Array(Self.hostField(endpoint.address, isTLS: isTLS).utf8))

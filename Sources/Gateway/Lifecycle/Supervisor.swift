@@ -106,7 +106,19 @@ struct Supervisor: ~Copyable {
       demo: isDemo ? DemoPorts(http: bound[0].port ?? 0, https: bound[1].port ?? 0) : nil,
       workerCount: prepared.workerCount, connections: prepared.connections,
       accessRing: access.ring, errorRing: errors.ring,
-      processTag: UInt32(truncatingIfNeeded: kernel.random()))
+      processTag: UInt32(truncatingIfNeeded: kernel.random()), processSecret: makeSecret())
+  }
+
+  /// 32 random bytes.
+  private mutating func makeSecret() -> [UInt8] {
+    var secret: [UInt8] = []
+    for _ in 0..<4 {
+      let word = kernel.random()
+      for shift in stride(from: 0 as UInt64, to: 64, by: 8) {
+        secret.append(UInt8(truncatingIfNeeded: word >> shift))
+      }
+    }
+    return secret
   }
 
   // MARK: Start

@@ -1,0 +1,182 @@
+// The endpoints of one upstream and the way one of them is chosen for a request. Shared by all
+// workers; what is a worker's own, its place in the rotation, is handed in.
+
+import Bytes
+import Configuration
+import Wire
+
+/// What of a request says where it belongs.
+struct ClientAffinity: Sendable, Equatable {
+  /// The endpoint its cookie stands for.
+  var pinned: Int?
+  /// Requests with the same number go together.
+  var key: UInt64?
+  /// Another endpoint will not do.
+  var isStrict = false
+  /// The client came over TLS.
+  var isSecure = false
+}
+
+/// A worker's own part of the choice.
+struct BalanceTurn {
+  fileprivate var rotation: [Int]
+  /// Used again for every choice.
+  fileprivate var candidates: [Candidate] = []
+}
+
+final class EndpointTable: Sendable {
+  let upstream: String
+  let endpoints: [Endpoint]
+  private let balance: UpstreamSettings.Balance
+  private let hash: ClientKey
+  private let sticky: StickySettings?
+  private let cookie: StickyCookie?
+
+  /// `processSecret`: stands in for a secret that is not configured.
+  init(_ settings: UpstreamSettings, _ plan: UpstreamPlan, processSecret: [UInt8]) {
+    upstream = settings.name
+    endpoints = plan.addresses.enumerated().map { index, address in
+      let share = index < plan.shares.count ? plan.shares[index] : EndpointShare()
+      return Endpoint(
+        upstream: settings.name, address: address, weight: share.weight,
+        connectionsMax: share.connectionsMax)
+    }
+    balance = settings.balance
+    hash = settings.hash ?? .address
+    sticky = settings.sticky
+    let identities = endpoints.map(\.identity)
+    cookie = settings.sticky.flatMap { sticky in
+      sticky.cookie.map { name in
+        StickyCookie(
+          name: name, sameSite: sticky.sameSite,
+          secret: sticky.secret.map { Array($0.utf8) } ?? processSecret, identities: identities)
+      }
+    }
+  }
+
+  /// A worker's turn at the beginning: each worker starts with another endpoint.
+  func makeTurn(worker: Int, now: MonotonicTime) -> BalanceTurn {
+    var turn = BalanceTurn(rotation: Array(repeating: 0, count: endpoints.count))
+    guard !endpoints.isEmpty else { return turn }
+    observe(&turn, now, besides: [], onTrial: false)
+    for _ in 0..<(worker % endpoints.count) {
+      _ = BalancePolicy.roundRobin(turn.candidates, &turn.rotation)
+    }
+    return turn
+  }
+
+  // MARK: Where a request belongs
+
+  /// `address`: the client's own; nil for a unix socket.
+  func affinity(of head: RequestHead, from address: IPAddress?, isSecure: Bool) -> ClientAffinity {
+    var affinity = ClientAffinity(isSecure: isSecure)
+    if let sticky {
+      affinity.isStrict = sticky.whenDown == .refuse
+      affinity.pinned = cookie?.endpoint(of: head)
+      affinity.key = sticky.header.flatMap { key(of: head, .header($0), address) }
+      if affinity.key == nil, sticky.byAddress { affinity.key = key(of: head, .address, address) }
+      if affinity.pinned != nil || affinity.key != nil { return affinity }
+      affinity.isStrict = false
+    }
+    if balance == .hash { affinity.key = key(of: head, hash, address) }
+    return affinity
+  }
+
+  private func key(of head: RequestHead, _ key: ClientKey, _ address: IPAddress?) -> UInt64? {
+    switch key {
+    case .address: return address.map { BalanceHash.of($0.description.utf8.span) }
+    case .header(let name):
+      return head.value(named: name).map { BalanceHash.of(head.bytes.span.extracting($0)) }
+    case .cookie(let name):
+      guard let value = head.cookies(named: Array(name.utf8), atMost: 1).first, !value.isEmpty
+      else { return nil }
+      return BalanceHash.of(head.bytes.span.extracting(value))
+    }
+  }
+
+  /// The value of the `Set-Cookie` field for an answer of `endpoint`; nil where none is due.
+  func setCookie(for endpoint: Int, _ affinity: ClientAffinity) -> [UInt8]? {
+    guard let cookie, affinity.pinned != endpoint else { return nil }
+    return cookie.field(for: endpoint, isSecure: affinity.isSecure)
+  }
+
+  // MARK: The choice
+
+  /// Chooses an endpoint and counts the request in, which `giveBack()` of the endpoint undoes. Nil
+  /// when all are out, full or in `tried`. Of endpoints that are out one request in a while may try
+  /// one, so that it is seen when they are back.
+  func take(
+    _ affinity: ClientAffinity, besides tried: [Int], _ turn: inout BalanceTurn,
+    now: MonotonicTime, random: UInt64
+  ) -> Int? {
+    observe(&turn, now, besides: tried, onTrial: false)
+    if let endpoint = takeObserved(affinity, &turn, now, random) { return endpoint }
+    // A request that has seen a failure is not for trying what has failed before.
+    guard tried.isEmpty else { return nil }
+    observe(&turn, now, besides: tried, onTrial: true)
+    return takeObserved(affinity, &turn, now, random)
+  }
+
+  /// For the log: why there was no endpoint to take.
+  var shortage: StaticString {
+    if endpoints.isEmpty { return "none" }
+    return endpoints.contains { $0.inUse >= $0.connectionsMax } ? "full" : "down"
+  }
+
+  private func takeObserved(
+    _ affinity: ClientAffinity, _ turn: inout BalanceTurn, _ now: MonotonicTime, _ random: UInt64
+  ) -> Int? {
+    // Each round that comes to nothing takes one candidate away.
+    for _ in endpoints.indices {
+      guard let index = choose(affinity, &turn, random) else { return nil }
+      let endpoint = endpoints[index]
+      if !endpoint.isOnTrial || endpoint.beginTrial(now), endpoint.take() { return index }
+      turn.candidates[index].isEligible = false
+    }
+    return nil
+  }
+
+  private func observe(
+    _ turn: inout BalanceTurn, _ now: MonotonicTime, besides tried: [Int], onTrial: Bool
+  ) {
+    turn.candidates.removeAll(keepingCapacity: true)
+    for (index, endpoint) in endpoints.enumerated() {
+      let inUse = endpoint.inUse
+      turn.candidates.append(
+        Candidate(
+          share: endpoint.share(now), weight: endpoint.weight, inUse: inUse, hash: endpoint.hash,
+          isEligible: endpoint.isOut(now) == onTrial && inUse < endpoint.connectionsMax
+            && !tried.contains(index)))
+    }
+  }
+
+  private func choose(
+    _ affinity: ClientAffinity, _ turn: inout BalanceTurn, _ random: UInt64
+  ) -> Int? {
+    if let pinned = affinity.pinned {
+      if turn.candidates[pinned].isEligible { return pinned }
+      if affinity.isStrict { return nil }
+    }
+    if let key = affinity.key {
+      let index = BalancePolicy.hash(turn.candidates, key: key, ignoresState: affinity.isStrict)
+      return index.flatMap { turn.candidates[$0].isEligible ? $0 : nil }
+    }
+    switch balance {
+    case .roundRobin, .hash: return BalancePolicy.roundRobin(turn.candidates, &turn.rotation)
+    case .leastConnections: return BalancePolicy.leastConnections(turn.candidates, random: random)
+    case .randomTwo: return BalancePolicy.randomTwo(turn.candidates, random: random)
+    }
+  }
+}
+
+extension RequestHead {
+  /// The value of the first field of that name, which is in lower case; nil when it is empty.
+  fileprivate func value(named name: String) -> Range<Int>? {
+    let name = Array(name.utf8)
+    for field in fields where field.name.count == name.count {
+      let isSame = bytes[field.name].elementsEqual(name) { ASCII.lowercased($0) == $1 }
+      if isSame { return field.value.isEmpty ? nil : field.value }
+    }
+    return nil
+  }
+}
