@@ -47,7 +47,7 @@ extension Worker where K: ~Copyable {
     connections[id].input.consume(consumed)
     clearTimeout(id)
     switch Handshake.classify(head) {
-    case .plain: refuseEcho(id, .upgradeRequired)
+    case .plain: refuseEcho(id, .webSocketVersion)
     case .refused(let violation):
       refuseEcho(id, violation == .wrongVersion ? .webSocketVersion : .malformedHandshake)
     case .webSocket(let offer): acceptEcho(id, session, head, offer)

@@ -9,7 +9,7 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
   // The client, before the answer
   case malformedRequest, malformedHandshake, methodNotAllowed, httpVersion, notImplemented
   case headTooSlow, bodyTooSlow, expectationFailed, lineTooLong, headTooLarge, bodyTooLarge
-  case webSocketVersion, upgradeRequired, misdirected, noRoute, originRefused
+  case webSocketVersion, misdirected, noRoute, originRefused
   // Ourselves, before the answer
   case limitReached, refusingWork
   // The backend, before the answer
@@ -81,8 +81,6 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
       Row(413, nil, nil, .client, closes: true, "body_too_large", .requestsTooLarge)
     case .webSocketVersion:
       Row(426, nil, nil, .client, "websocket_version", .handshakesVersion)
-    case .upgradeRequired:
-      Row(426, nil, nil, .client, "upgrade_required", .upgradesRequired)
     case .misdirected:
       Row(421, nil, nil, .client, "misdirected", .requestsMisdirected)
     case .noRoute:

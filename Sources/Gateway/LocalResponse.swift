@@ -217,7 +217,6 @@ struct LocalResponse {
     case .bodyTooLarge: "The request's body is too large."
     case .headTooLarge: "The request's fields are too large or too many."
     case .webSocketVersion: "Only version 13 of WebSocket is spoken here."
-    case .upgradeRequired: "Only WebSockets are served here."
     case .misdirected: "This connection is not for that name. Ask on one of its own."
     case .noRoute: "Nothing is served at this address."
     case .originRefused: "The origin of this WebSocket is not allowed here."

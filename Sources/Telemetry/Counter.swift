@@ -9,7 +9,7 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case tlsHandshakes, tlsFailures, tlsHandshakeTimeouts, backendTLSFailures
   // Requests and handshakes
   case requests, requestsMalformed, requestsTooSlow, requestsTooLarge, requestsNotServed
-  case handshakesAccepted, handshakesMalformed, handshakesVersion, upgradesRequired
+  case handshakesAccepted, handshakesMalformed, handshakesVersion
   case routesMissed, originRefusals, originReports
   case limitRefusals, drainRefusals
   case requestsMisdirected
@@ -57,7 +57,6 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     case .handshakesAccepted: ("handshakes_accepted", "WebSocket handshakes answered 101.")
     case .handshakesMalformed: ("handshakes_malformed", "WebSocket handshakes refused with 400.")
     case .handshakesVersion: ("handshakes_version", "WebSocket versions other than 13: 426.")
-    case .upgradesRequired: ("upgrades_required", "Plain requests where only WebSockets go: 426.")
     case .routesMissed: ("routes_missed", "Requests that no route matches: 404.")
     case .originRefusals: ("origin_refusals", "Handshakes refused for their Origin: 403.")
     case .originReports: ("origin_reports", "Origins let through by report_only.")

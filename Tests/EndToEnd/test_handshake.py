@@ -16,6 +16,11 @@ def echoing():
         yield backend, running
 
 
+def answer_plain(wire):
+    wire.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+    wire.read_to_end()
+
+
 def status_of(running, data):
     with frames.ask(running.address, data) as wire:
         return wire
@@ -57,7 +62,6 @@ def test_a_broken_handshake_is_answered_400_and_closed(echoing, keywords):
 
 
 @pytest.mark.parametrize("request_bytes, status", [
-    (b"GET / HTTP/1.1\r\nHost: gateway.example\r\n\r\n", 426),
     (b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", 405),
     (b"TRACE / HTTP/1.1\r\nHost: a.example\r\n\r\n", 405),
     (b"GET / HTTP/2.0\r\nHost: a.example\r\n\r\n", 505),
@@ -68,8 +72,11 @@ def test_a_broken_handshake_is_answered_400_and_closed(echoing, keywords):
     (b"GET / HTTP/1.1\nHost: a.example\n\n", 400),
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03garbage\r\n\r\n", 400),
 ])
-def test_requests_that_are_no_upgrade(echoing, request_bytes, status):
-    assert status_of(echoing[1], request_bytes).status == status
+def test_requests_that_are_not_let_through(echoing, request_bytes, status):
+    backend, running = echoing
+    before = len(backend.wires)
+    assert status_of(running, request_bytes).status == status
+    assert len(backend.wires) == before
 
 
 def test_http2_where_it_is_not_spoken_is_named_in_the_log_and_in_the_answer(echoing):
@@ -81,9 +88,13 @@ def test_http2_where_it_is_not_spoken_is_named_in_the_log_and_in_the_answer(echo
 @pytest.mark.parametrize("keywords", [
     {"drop": ["Connection"]}, {"version": "HTTP/1.0"},
     {"drop": ["Upgrade"], "fields": [("Upgrade", "h2c")]}])
-def test_without_both_upgrade_tokens_it_is_a_plain_request(echoing, keywords):
+def test_without_both_upgrade_tokens_it_is_a_plain_request(keywords):
     request, _ = upgrade_request(**keywords)
-    assert status_of(echoing[1], request).status == 426
+    with RawBackend(answer_plain) as backend, gateway([backend.port]) as running:
+        assert status_of(running, request).status == 204
+        asked = backend.wait_wire()
+        assert asked.field("Upgrade") is None
+        assert "upgrade" not in (asked.field("Connection") or "").lower()
 
 
 def test_no_route_is_404():
@@ -96,10 +107,13 @@ def test_no_route_is_404():
             assert status_of(running, request).status == status, (host, path)
 
 
-def test_mode_off_is_501():
+def test_with_mode_off_an_upgrade_is_forwarded_as_a_plain_request():
     routes = [route(websocket={"mode": "off"})]
-    with RawBackend(raw_echo) as backend, gateway([backend.port], routes) as running:
-        assert status_of(running, upgrade_request()[0]).status == 501
+    with RawBackend(answer_plain) as backend, gateway([backend.port], routes) as running:
+        assert status_of(running, upgrade_request()[0]).status == 204
+        asked = backend.wait_wire()
+        assert asked.field("Upgrade") is None
+        assert "upgrade" not in (asked.field("Connection") or "").lower()
 
 
 def respond(data):

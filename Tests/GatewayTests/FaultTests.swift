@@ -24,7 +24,7 @@ private let page: [Expected] = [
   Expected(faults: [.bodyTooLarge], status: 413),
   Expected(faults: [.httpVersion], status: 505),
   Expected(faults: [.notImplemented], status: 501),
-  Expected(faults: [.webSocketVersion, .upgradeRequired], status: 426),
+  Expected(faults: [.webSocketVersion], status: 426),
   Expected(faults: [.misdirected], status: 421),
   Expected(faults: [.expectationFailed], status: 417),
   Expected(faults: [.noEndpoint, .connectFailed, .limitReached, .refusingWork], status: 503),

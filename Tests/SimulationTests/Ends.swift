@@ -34,6 +34,12 @@ final class End {
   /// For answers that are no WebSocket: what followed the head.
   private(set) var body: [UInt8] = []
 
+  /// How many responses with that status have come, the first one and those in its wake.
+  func answers(_ status: Int) -> Int {
+    let text = head + String(decoding: body, as: UTF8.self)
+    return text.split(separator: "HTTP/1.1 \(status) ", omittingEmptySubsequences: false).count - 1
+  }
+
   private func read() {
     var bytes = peer.takeReceived()
     if head.isEmpty {

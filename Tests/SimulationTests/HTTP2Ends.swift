@@ -63,11 +63,12 @@ final class HTTP2End {
       ], ends: ends)
   }
 
-  func plain(_ method: String = "GET", ends: Bool = true) -> StreamEnd {
+  /// Host `local.example` is answered by the worker itself.
+  func plain(
+    _ method: String = "GET", host: String = "gateway.example", ends: Bool = true
+  ) -> StreamEnd {
     open(
-      [
-        (":method", method), (":scheme", "http"), (":path", "/"), (":authority", "gateway.example"),
-      ], ends: ends)
+      [(":method", method), (":scheme", "http"), (":path", "/"), (":authority", host)], ends: ends)
   }
 
   private func open(_ fields: [(String, String)], ends: Bool) -> StreamEnd {

@@ -78,7 +78,9 @@ private final class HTTP2Run {
       let id = target.split(separator: "?").last.flatMap { UInt32($0) }
       let wire = wires.first { $0.stream.id == id }
       wire?.backend = end
-      if wire?.fate == .vanishedBackend { end.peer.reset() } else { end.accept() }
+      if wire?.fate == .vanishedBackend { return end.peer.reset() }
+      guard end.field("Upgrade") == nil else { return end.accept() }
+      end.peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     }
   }
 

@@ -221,7 +221,7 @@ struct HTTP2Tests {
     _ = rig.backends()
     // Answers that nobody takes.
     let greedy = rig.http2(settings: [0, 4, 0, 0, 0, 0])
-    let asked = (0..<20).map { _ in greedy.plain() }
+    let asked = (0..<20).map { _ in greedy.plain(host: "local.example") }
     rig.run(.milliseconds(100))
     let answered = asked.count(where: \.isAnswered)
     let refused = asked.count { $0.resetCode == 7 }

@@ -84,7 +84,7 @@ struct LifeTests {
     for _ in 0..<50 {
       client.peer.send("GET / HTTP/1.1\r\n")
       rig.run(.seconds(1))
-      client.peer.send("Host: a\r\n\r\n")
+      client.peer.send("Host: local.example\r\n\r\n")
       rig.run(.seconds(11))
     }
     #expect(rig.count(.requests) == 50)

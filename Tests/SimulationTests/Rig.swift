@@ -38,6 +38,17 @@ final class Rig {
     .ip(.v4(0x0a00_0063 + UInt32(index)), port: 3_000)
   }
 
+  /// A request that the worker answers by itself, with 200 and a few bytes, and keeps the connection.
+  static let localRequest = "GET / HTTP/1.1\r\nHost: local.example\r\n\r\n"
+  private static var localRoute: RouteSettings {
+    var route = RouteSettings(upstreamName: "")
+    route.host = .exact("local.example")
+    var answer = RespondSettings()
+    answer.body = "answered by the worker itself\n"
+    route.respond = answer
+    return route
+  }
+
   let simulation: Simulation
   let settings: RigSettings
   let metrics = WorkerMetrics()
@@ -67,7 +78,7 @@ final class Rig {
     self.remotes = remotes
     let snapshot = Snapshot(
       trustedProxies: settings.trusted, upstreams: [UpstreamSettings(name: "backend")],
-      routes: [settings.route], limits: settings.limits, timeouts: settings.timeouts)
+      routes: [settings.route, Self.localRoute], limits: settings.limits, timeouts: settings.timeouts)
     let plan = UpstreamPlan(
       addresses: (0..<settings.backends).map(Self.backendAddress), serverNames: [], tls: nil)
     let shared = SharedState(
