@@ -270,7 +270,10 @@ extension Worker where K: ~Copyable {
   private mutating func beginLingering(_ id: SlotID) {
     kernel.shutdownWrite(connections[id].descriptor)
     connections[id].ending = .lingering
-    setTimeout(id, .lingering, after: closeTimeout(id))
+    // A drain need not wait long for peers that have been told.
+    let patience = closeTimeout(id)
+    setTimeout(
+      id, .lingering, after: drainDeadline == nil ? patience : min(patience, .seconds(1)))
     updateInterest(id)
   }
 

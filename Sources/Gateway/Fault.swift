@@ -7,7 +7,8 @@ import Telemetry
 /// Why an exchange or a bridge ended other than well.
 enum Fault: UInt8, Error, Sendable, CaseIterable {
   // The client, before the answer
-  case malformedRequest, malformedHandshake, methodNotAllowed, httpVersion, notImplemented
+  case malformedRequest, malformedHandshake, methodNotAllowed, httpVersion
+  case http2NotEnabled, notImplemented
   case headTooSlow, bodyTooSlow, expectationFailed, lineTooLong, headTooLarge, bodyTooLarge
   case webSocketVersion, misdirected, noRoute, originRefused
   // Ourselves, before the answer
@@ -65,6 +66,8 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
       Row(405, nil, nil, .client, closes: true, "method_not_allowed", .requestsMalformed)
     case .httpVersion:
       Row(505, nil, nil, .client, closes: true, "http_version", .requestsMalformed)
+    case .http2NotEnabled:
+      Row(400, nil, nil, .client, closes: true, "http2_not_enabled", .requestsMalformed)
     case .notImplemented:
       Row(501, nil, nil, .client, closes: true, "not_implemented", .requestsNotServed)
     case .headTooSlow:

@@ -32,7 +32,8 @@ extension Fault {
   var waitsForFrameEnd: Bool { self == .drain }
 
   static func of(_ violation: HTTPViolation) -> Fault {
-    switch violation.status {
+    if violation == .http2NotEnabled { return .http2NotEnabled }
+    return switch violation.status {
     case 405: .methodNotAllowed
     case 414: .lineTooLong
     case 431: .headTooLarge

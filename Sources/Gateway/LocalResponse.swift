@@ -205,7 +205,8 @@ struct LocalResponse {
     case .malformedRequest: "The request is not valid HTTP."
     case .malformedHandshake: "The WebSocket handshake is not valid (RFC 6455, section 4.2.1)."
     case .methodNotAllowed: "This method is not served here."
-    case .httpVersion:
+    case .httpVersion: "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+    case .http2NotEnabled:
       """
       Only HTTP/1.0 and HTTP/1.1 are spoken here. For HTTP/2 whoever runs this gateway can set
       `protocols: [h2, http/1.1]` at the listener.

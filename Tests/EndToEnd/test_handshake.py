@@ -65,7 +65,7 @@ def test_a_broken_handshake_is_answered_400_and_closed(echoing, keywords):
     (b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", 405),
     (b"TRACE / HTTP/1.1\r\nHost: a.example\r\n\r\n", 405),
     (b"GET / HTTP/2.0\r\nHost: a.example\r\n\r\n", 505),
-    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a.example\r\n\r\n", 414),
     (b"GET / HTTP/1.1\r\nHost: a.example\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431),
     (b"GET / HTTP/1.1\r\nHost: a.example\r\nX: " + b"y" * 33_000 + b"\r\n\r\n", 431),
@@ -82,7 +82,7 @@ def test_requests_that_are_not_let_through(echoing, request_bytes, status):
 def test_http2_where_it_is_not_spoken_is_named_in_the_log_and_in_the_answer(echoing):
     with frames.ask(echoing[1].address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") as wire:
         assert b"protocols: [h2, http/1.1]" in wire.read_to_end()[0]
-    echoing[1].wait_event(status=505, fault="http_version", detail="http2-not-enabled")
+    echoing[1].wait_event(status=400, fault="http2_not_enabled", detail="http2-not-enabled")
 
 
 @pytest.mark.parametrize("keywords", [

@@ -23,6 +23,7 @@ private let page: [Expected] = [
   Expected(faults: [.headTooLarge], status: 431),
   Expected(faults: [.bodyTooLarge], status: 413),
   Expected(faults: [.httpVersion], status: 505),
+  Expected(faults: [.http2NotEnabled], status: 400),
   Expected(faults: [.notImplemented], status: 501),
   Expected(faults: [.webSocketVersion], status: 426),
   Expected(faults: [.misdirected], status: 421),

@@ -90,7 +90,7 @@ public enum HTTPViolation: Error, Sendable, Equatable, CaseIterable {
     case .requestLineTooLong: 414
     case .lineTooLong, .headTooLarge, .tooManyFields, .trailersTooLarge: 431
     case .unsupportedTransferCoding: 501
-    case .versionNotSupported, .http2NotEnabled: 505
+    case .versionNotSupported: 505
     default: 400
     }
   }
