@@ -108,6 +108,8 @@ class Stream:
             self.peer.run_until(lambda: self.is_over or self.window() > 0, self.timeout, "window")
             if self.reset_code is not None:
                 raise ConnectionResetError(f"RST_STREAM {self.reset_code}")
+            if self.window() <= 0:
+                raise ConnectionAbortedError("answered, and no window any more")
             count = min(self.window(), self.peer.h2.max_outbound_frame_size,
                         self.piece or len(view), len(view) - position)
             self.peer.h2.send_data(self.number, bytes(view[position:position + count]))

@@ -71,6 +71,8 @@ class Connection:
         self.wire, self.requests = wire, []
         #: how the other side has ended it: "closed" or "reset"
         self.ended = None
+        #: this side has closed it
+        self.is_closed = threading.Event()
 
 
 def echo(exchange):
@@ -107,6 +109,7 @@ class HTTPBackend(RawBackend):
         finally:
             with contextlib.suppress(OSError):
                 sock.close()
+            connection.is_closed.set()
 
     def take(self, connection):
         exchange = Exchange(connection, connection.wire.read_request())

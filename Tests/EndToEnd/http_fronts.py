@@ -2,6 +2,7 @@
 connection, `Connection.request()` an exchange on it."""
 
 import contextlib
+import socket
 
 import frames
 import h2peer
@@ -16,7 +17,9 @@ STREAMED = "streamed"
 
 
 def proxy(*backends, **keywords):
-    """A gateway that speaks both protocols on its plain listener."""
+    """A gateway that speaks both protocols on its plain listener. Its connections to backends do not
+    end by their own time: a connection that has to end must not be saved by that."""
+    keywords["timeouts"] = {"upstream_keep_alive": "1m", **keywords.get("timeouts", {})}
     listener = {"protocols": ["h2", "http/1.1"], **keywords.pop("listener", {})}
     return harness.gateway([getattr(b, "port", b) for b in backends], listener=listener, **keywords)
 
@@ -34,11 +37,13 @@ class Front1:
 
     way = HTTP1
 
-    def __init__(self, address, timeout, receive_buffer=None):
-        self.wire = http1.Wire(frames.connect(address, timeout))
+    def __init__(self, address, timeout, receive_buffer=None, context=None):
+        sock = frames.connect(address, timeout)
         if receive_buffer:
-            self.wire.sock.setsockopt(frames.socket.SOL_SOCKET, frames.socket.SO_RCVBUF,
-                                      receive_buffer)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if context:
+            sock = context.wrap_socket(sock, server_hostname="localhost")
+        self.wire = http1.Wire(sock)
 
     def request(self, path="/", method="GET", fields=(), body=None, length=None, host=HOST,
                 version="HTTP/1.1"):
@@ -204,7 +209,11 @@ class Exchange2:
         return self.interim[self.interim_waited - 1][0]
 
     def wait_head(self):
-        return self.stream.wait_head()
+        stream = self.stream
+        self.peer.run_until(lambda: stream.head or stream.is_over, stream.timeout, "a head")
+        if not stream.head and stream.reset_code is not None:
+            raise Severed(f"RST_STREAM {stream.reset_code} and no head")
+        return stream.wait_head()
 
     def field(self, name):
         values = self.fields(name)

@@ -10,7 +10,7 @@ import pytest
 import frames
 import h2peer
 import http1
-from http_backends import Gate, HTTPBackend, echo
+from http_backends import Gate, HTTPBackend
 from http_fronts import BOTH, HOST, HTTP1, HTTP2, STREAMED, dial, get, proxy
 from harness import RawBackend, free_port, route, wait_until
 
@@ -125,6 +125,7 @@ def test_a_drain_lets_a_response_end(way):
             gate.open()
             assert exchange.read_all() == b"last"
             front.wait_closed()
+            front.close()
             assert running.process.wait(timeout=4) == 0
             running.process.poll = lambda: None  # its end is no surprise
 

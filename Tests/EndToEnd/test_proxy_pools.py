@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pytest
 
@@ -98,6 +99,20 @@ def test_a_backend_of_http_1_0_is_asked_once_per_connection():
         for _ in range(3):
             assert get(HTTP1, running) == (200, b"ok")
         assert [len(c.requests) for c in backend.connections] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("way", BOTH)
+def test_an_idle_connection_is_closed_after_its_time(way):
+    with HTTPBackend(name) as backend:
+        with proxy(backend, timeouts={"upstream_keep_alive": "300ms"}) as running:
+            with dial(way, running) as front:
+                begun = time.monotonic()
+                assert front.request().read_all() == b"/"
+                assert backend.wait_ended(0) == "closed"
+                assert 0.25 < time.monotonic() - begun < 2
+                # Nobody's request was under way.
+                assert front.request().read_all() == b"/"
+        assert len(backend.connections) == 2
 
 
 # What must not be used again
@@ -254,8 +269,7 @@ def test_an_idle_connection_that_was_closed_disturbs_nobody(way, method):
         for number in range(10):
             body = b"x" * 10 if method == "POST" else None
             assert get(way, running, f"/{number}", method=method, body=body) == (200, b"fine")
-            wait_until(lambda: len(backend.connections) == number + 1)
-            backend.connections[-1].wire.close()
+            assert backend.connections[number].is_closed.wait(5)
         # Each request was seen once.
         assert [r.target for r in backend.requests] == [f"/{n}" for n in range(10)]
 
@@ -330,10 +344,11 @@ def test_the_next_endpoint_is_asked_when_one_does_not_listen(way):
             for number in range(4):
                 assert get(way, running, f"/{number}")[0] == 200
             assert first.requests and second.requests
-            first.__exit__()
             for connection in first.connections:
-                # Closing alone would wait for the thread that reads it.
+                # Closing alone would wait for the read that is under way in another thread.
                 connection.wire.sock.shutdown(socket.SHUT_RDWR)
+                assert connection.is_closed.wait(5)
+            first.__exit__()
             for number in range(8):
                 assert get(way, running, f"/{number}", method="POST", body=b"x")[0] == 200
 
