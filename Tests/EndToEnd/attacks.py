@@ -9,7 +9,7 @@ import time
 
 import frames
 from frames import TEXT
-from harness import RawBackend, gateway, raw_echo, wait_until
+from harness import RawBackend, gateway, raw_echo, route, wait_until
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -63,6 +63,10 @@ def attacked(serve=raw_echo, grows_kib=8 * 1024, **keywords):
         assert running.memory_kib() - memory < grows_kib
         assert_log_is_json(running)
         bystander.close()
+
+
+#: What the gateway answers by itself is under /local; the rest goes to the backend.
+LOCAL = [route(), json.dumps({"path": "/local", "respond": {"status": 200, "body": "local"}})]
 
 
 def quick(**timeouts):
