@@ -138,7 +138,7 @@ REFUSED = [
 ]
 
 #: where the listener speaks HTTP/1.1 alone
-PREFACE = Refused("S7 the preface of HTTP/2", 505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{X}")
+PREFACE = Refused("S7 the preface of HTTP/2", 400, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{X}")
 
 X = "{X}"
 ALLOWED = [

