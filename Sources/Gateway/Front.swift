@@ -170,7 +170,8 @@ extension Worker where K: ~Copyable {
       return true
     }
     let body = LocalResponse.originRefused(
-      request.facts.origin, own: client.origin, why: reason, closes: !keepsConnectionUnread(request.head))
+      request.facts.origin, own: client.origin, why: reason,
+      closes: !keepsConnectionUnread(request.head))
     respond(id, .originRefused, to: request, detail: reason.word, with: body)
     return false
   }

@@ -19,7 +19,8 @@ struct Pool {
   }
 
   mutating func put(_ id: SlotID, _ upstream: Int, _ endpoint: Int) -> SlotID? {
-    let oldest = idle[upstream][endpoint].count < Self.idleMax
+    let oldest =
+      idle[upstream][endpoint].count < Self.idleMax
       ? nil : idle[upstream][endpoint].removeFirst()
     idle[upstream][endpoint].append(id)
     return oldest

@@ -110,7 +110,9 @@ extension Worker where K: ~Copyable {
     let isClean = fault == nil && forwarding.isRequestComplete
     if let backend, connections.contains(backend) {
       // One that was announced to a backend is that client's.
-      if isClean, forwarding.keepsBackend, let endpoint, shared.upstreams[upstream].proxyProtocol == .off {
+      if isClean, forwarding.keepsBackend, let endpoint,
+        shared.upstreams[upstream].proxyProtocol == .off
+      {
         park(backend, upstream: upstream, endpoint: endpoint)
       } else {
         closeNow(backend)

@@ -78,7 +78,8 @@ final class Rig {
     self.remotes = remotes
     let snapshot = Snapshot(
       trustedProxies: settings.trusted, upstreams: [UpstreamSettings(name: "backend")],
-      routes: [settings.route, Self.localRoute], limits: settings.limits, timeouts: settings.timeouts)
+      routes: [settings.route, Self.localRoute], limits: settings.limits,
+      timeouts: settings.timeouts)
     let plan = UpstreamPlan(
       addresses: (0..<settings.backends).map(Self.backendAddress), serverNames: [], tls: nil)
     let shared = SharedState(
