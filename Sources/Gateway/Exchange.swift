@@ -13,9 +13,9 @@ import Wire
 enum ExchangePhase: Equatable {
   /// A backend is being dialled; nothing has been sent to it.
   case connecting
-  /// The upgrade request is with the backend.
+  /// The request is with the backend.
   case awaitingAnswer
-  /// The backend refused the upgrade; its one final response goes to the client.
+  /// The one final response, to a plain request or a refused upgrade, goes to the client.
   case relayingResponse
   case bridge
   case tunnel
