@@ -4,6 +4,7 @@ thousands of streams; and what the log says of it."""
 import asyncio
 import contextlib
 import random
+import socket
 import ssl
 import threading
 import time
@@ -89,6 +90,67 @@ def send_until_refused(exchange):
         return
     with contextlib.suppress(ConnectionError, Severed, frames.Ended):
         assert exchange.wait_head() in (408, 502, 503, 504)
+
+
+def test_requests_piled_up_behind_a_slow_one_are_not_kept():
+    """The client is not read further than its connection may hold, and all are answered in the end."""
+    count = 1_000_000
+    requests = http1.lines("GET /more HTTP/1.1", [("Host", "gateway.example")]) * 100
+    sent = [0]
+
+    def serve(exchange):
+        if exchange.path == "/slow":
+            gate.wait(20)
+        exchange.answer(b"")
+
+    def send():
+        with contextlib.suppress(OSError):
+            for _ in range(count // 100):
+                front.wire.send(requests)
+                sent[0] += len(requests)
+
+    with HTTPBackend(serve) as backend, Gate() as gate, proxy(backend) as running:
+        with dial(HTTP1, running) as front:
+            memory = running.memory_kib()
+            slow = front.request("/slow")
+            backend.wait_request()
+            # The client's kernel takes a few megabytes, and its sender stands still.
+            front.wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+            sender = threading.Thread(target=send, daemon=True)
+            sender.start()
+            last = -1
+            while last != sent[0]:
+                last = sent[0]
+                time.sleep(0.3)
+            assert sent[0] < 16 << 20 < count // 100 * len(requests)
+            assert running.memory_kib() - memory < 2048
+            assert_idle(running)
+            gate.open()
+            assert slow.wait_head() == 200
+            for _ in range(2000):
+                assert front.wire.read_response().status == 200
+            front.reset()
+            sender.join(timeout=10)
+
+
+def test_a_hundred_stalled_downloads_hold_no_more_than_their_bounds():
+    """Each holds what one read had and the client did not take: 64 KiB and a little."""
+    with HTTPBackend(lambda e: serve(e)) as backend:
+        def serve(exchange):
+            exchange.wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+            with contextlib.suppress(OSError):
+                exchange.answer(PIECE * 40)
+
+        with proxy(backend) as running, dial(HTTP2, running) as front:
+            memory = running.memory_kib()
+            exchanges = [front.request(f"/{n}") for n in range(100)]
+            for exchange in exchanges:
+                assert exchange.wait_head() == 200
+            front.peer.run_for(0.5)
+            assert running.memory_kib() - memory < 100 * 128
+            assert_idle(running)
+            for exchange in exchanges:
+                assert len(exchange.read_all()) == 40 * len(PIECE)
 
 
 def test_a_body_that_stops_coming_over_http2_gets_408():
