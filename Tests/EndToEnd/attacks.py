@@ -45,8 +45,11 @@ def assert_log_is_json(running):
 
 @contextlib.contextmanager
 def attacked(serve=raw_echo, grows_kib=8 * 1024, **keywords):
-    """A gateway with a bystander; yields (gateway, backend) and then asserts that all is well."""
+    """A gateway with a bystander; yields (gateway, backend) and then asserts that all is well.
+    `serve` is for upgrades; a plain request that reaches the backend gets 204."""
     def bystander_first(wire):
+        if not wire.field("Upgrade"):
+            return wire.send(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
         (raw_echo if b"/bystander" in wire.head.split(b"\r\n")[0] else serve)(wire)
 
     with RawBackend(bystander_first) as backend, gateway([backend.port], **keywords) as running:

@@ -11,7 +11,7 @@ import pytest
 
 import frames
 import h2raw
-from attacks import attacked, quick
+from attacks import LOCAL, attacked, quick
 from h2ends import PLAIN, client_frame
 from h2raw import (HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE, MOST, PREFACE, REFUSED_STREAM, block,
                    data, frame, goaway, headers, ping, request, request_fields,
@@ -41,10 +41,10 @@ def test_a_bridge_that_came_behind_the_goaway_of_an_idle_connection_is_told_of_t
 def test_streams_take_no_places_of_clients():
     """Answers behind a window of 0 keep their streams, as many as there may be connections."""
     with RawBackend(raw_echo) as backend, \
-            gateway([backend.port], listener=BOTH, limits={"connections": 40}) as running:
+            gateway([backend.port], LOCAL, listener=BOTH, limits={"connections": 40}) as running:
         hogs = [h2raw.connect(running.address).start((INITIAL_WINDOW_SIZE, 0)) for _ in range(3)]
         for hog in hogs:
-            hog.send(*[request(1 + 2 * index) for index in range(100)])
+            hog.send(*[request(1 + 2 * index, path="/local") for index in range(100)])
             assert hog.settle()
         assert sum(len(hog.heads) for hog in hogs) == 40
         assert set(hogs[2].resets.values()) == {REFUSED_STREAM}
@@ -62,7 +62,7 @@ def test_streams_take_no_places_of_clients():
 
 def test_requests_by_the_ten_thousand_leave_no_timers_behind():
     """Each stream has a deadline of a minute; it must not outlive its stream by as much."""
-    fields = block(*request_fields())
+    fields = block(*request_fields(path="/local"))
 
     def ask(c, stream, batches):
         for _ in range(batches):
@@ -75,7 +75,7 @@ def test_requests_by_the_ten_thousand_leave_no_timers_behind():
         return stream
 
     with RawBackend(raw_echo) as backend, \
-            gateway([backend.port], listener=BOTH, log={"access": "off"}) as running, \
+            gateway([backend.port], LOCAL, listener=BOTH, log={"access": "off"}) as running, \
             h2raw.connect(running.address, seconds=10).start() as c:
         c.send(window_update(0, MOST - 65_535))
         stream = ask(c, 1, 50)
