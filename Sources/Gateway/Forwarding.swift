@@ -91,13 +91,14 @@ extension Worker where K: ~Copyable {
       let client = exchanges[exchange].client
     else { return }
     forwarding.hasStarted = true
-    var waiting = ByteQueue()
-    swap(&waiting, &connections[client].input)
-    waiting.withSpan { relayRequestBody(exchange, $0) }
-    guard exchanges.contains(exchange), connections.contains(client) else { return }
+    if !forwarding.isRequestComplete {
+      var waiting = ByteQueue()
+      swap(&waiting, &connections[client].input)
+      waiting.withSpan { relayRequestBody(exchange, $0) }
+      guard exchanges.contains(exchange), connections.contains(client) else { return }
+    }
     if connections[client].pauses.contains(.finished) { requestEnded(exchange) }
-    connections[client].pauses.remove(.awaitingAnswer)
-    updateInterest(client)
+    readOnUnlessFull(client)
     settleCredit(client)
     if !forwarding.isRequestComplete { watchForBody(client) }
   }
@@ -136,6 +137,16 @@ extension Worker where K: ~Copyable {
     } catch {
       requestBroken(exchange, error)
     }
+  }
+
+  /// Reads the client again, unless the requests that wait in `input` fill it: each that is served
+  /// makes room for itself, not for one more read.
+  mutating func readOnUnlessFull(_ id: SlotID) {
+    guard connections[id].pauses.contains(.awaitingAnswer),
+      connections[id].input.count < Self.outputHighMark
+    else { return }
+    connections[id].pauses.remove(.awaitingAnswer)
+    updateInterest(id)
   }
 
   /// Requests that came behind this one wait, and beyond a bound are not read.

@@ -41,7 +41,7 @@ extension Worker where K: ~Copyable {
         if connections[id].timeout != .requestHead {
           setTimeout(id, .requestHead, after: shared.timeouts.requestHead)
         }
-        return
+        return readOn(id)
       case .violation(let violation):
         return refuseUnread(id, .of(violation), detail: violation.word)
       case .head(let head):
@@ -51,6 +51,14 @@ extension Worker where K: ~Copyable {
         serve(id, head)
       }
     }
+    if connections.contains(id), connections[id].exchange == nil { readOn(id) }
+  }
+
+  /// What waited has been served, or is the beginning of a head.
+  private mutating func readOn(_ id: SlotID) {
+    guard connections[id].pauses.contains(.awaitingAnswer) else { return }
+    connections[id].pauses.remove(.awaitingAnswer)
+    updateInterest(id)
   }
 
   /// The head kept its deadline; answers that still wait for the peer have theirs.
@@ -284,8 +292,7 @@ extension Worker where K: ~Copyable {
 
   /// A request has been answered. The next one may be there already; its turn comes.
   mutating func continueFront(_ id: SlotID) {
-    connections[id].pauses.remove(.awaitingAnswer)
-    updateInterest(id)
+    readOnUnlessFull(id)
     if connections[id].output.isEmpty {
       setTimeout(id, .keepAliveIdle, after: shared.timeouts.keepAlive)
     } else {
