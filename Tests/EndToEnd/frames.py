@@ -74,6 +74,8 @@ class Wire:
         #: every byte received behind the head
         self.received = b""
         self.head = b""
+        #: "closed" or "reset" once a recorder has seen the end
+        self.ended = None
 
     def fill(self):
         try:
