@@ -279,7 +279,10 @@ class Peer:
         """Sends and receives what is possible; waits at most `seconds` for something to be."""
         moved = self.send_some() | (not self.is_closed and self.receive_some())
         if not moved and not self.is_closed:
-            select.select([self.sock], [self.sock] if self.output else [], [], seconds)
+            # Not select(), which takes no descriptor beyond 1,023.
+            waiting = select.poll()
+            waiting.register(self.sock, select.POLLIN | (select.POLLOUT if self.output else 0))
+            waiting.poll(seconds * 1000)
 
     def run_until(self, condition, seconds=None, what="condition"):
         """Serves the connection until `condition()` is true. TimeoutError when it is not in time,
