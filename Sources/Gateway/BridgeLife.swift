@@ -77,7 +77,7 @@ extension Worker where K: ~Copyable {
   /// Sets the exchange's deadline to whatever comes first on either leg.
   mutating func scheduleKeepAlive(_ exchange: SlotID) {
     switch exchanges[exchange].timeout {
-    case .none, .connect, .upgrade, .keepAlive: break
+    case .none, .connect, .answer, .keepAlive: break
     case .closing, .responseIdle, .tunnelIdle: return
     }
     let next = min(nextKeepAlive(exchange, .client), nextKeepAlive(exchange, .backend))

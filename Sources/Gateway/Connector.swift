@@ -27,6 +27,7 @@ extension Worker where K: ~Copyable {
       {
         return reuse(exchange, idle, forwarding)
       }
+      makeRoomForBackend()
       metrics.add(.connectAttempts)
       let isUpgrade = exchanges[exchange].forwarding == nil
       switch kernel.connect(upstream.addresses[endpoint], delayingAck: isUpgrade) {
@@ -99,11 +100,15 @@ extension Worker where K: ~Copyable {
     // Under TLS the first bytes are the handshake's.
     if connections[id].tls != nil, !connections[id].isTLSEstablished { return }
     endpointConnected(exchange)
-    exchanges[exchange].phase = .awaitingAnswer
+    awaitAnswer(exchange)
+  }
+
+  mutating func awaitAnswer(_ exchange: SlotID) {
     let timeouts = route(of: exchange).timeouts
     let isPlain = exchanges[exchange].forwarding != nil
+    exchanges[exchange].phase = .awaitingAnswer
     setTimeout(
-      exchange: exchange, .upgrade, after: isPlain ? timeouts.response : timeouts.upgrade)
+      exchange: exchange, .answer, after: isPlain ? timeouts.response : timeouts.upgrade)
   }
 
   /// A TLS handshake is complete: a client's request may come, or ours may go to the backend.

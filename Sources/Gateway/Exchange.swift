@@ -25,7 +25,7 @@ enum ExchangePhase: Equatable {
 enum ExchangeTimeout {
   case none
   case connect
-  case upgrade
+  case answer
   case responseIdle
   case keepAlive
   case tunnelIdle

@@ -107,7 +107,13 @@ extension Worker where K: ~Copyable {
   mutating func requestBodyReceived(
     _ exchange: SlotID, _ id: SlotID, _ forwarding: Forwarding, _ bytes: Span<UInt8>
   ) {
-    guard forwarding.hasStarted else { return connections[id].input.append(bytes) }
+    guard forwarding.hasStarted else {
+      // Behind an upgrade that the backend has refused nothing is read as a request.
+      guard case .connecting = exchanges[exchange].phase else {
+        return metrics.add(.bytesAfterClose, UInt64(bytes.count))
+      }
+      return keepForLater(id, bytes)
+    }
     relayRequestBody(exchange, bytes)
     if exchanges.contains(exchange), connections.contains(id), !forwarding.isRequestComplete {
       watchForBody(id)
@@ -149,7 +155,7 @@ extension Worker where K: ~Copyable {
     updateInterest(id)
   }
 
-  /// Requests that came behind this one wait, and beyond a bound are not read.
+  /// What cannot be used yet waits, and beyond a bound is not read.
   private mutating func keepForLater(_ id: SlotID, _ bytes: Span<UInt8>) {
     guard !bytes.isEmpty else { return }
     connections[id].input.append(bytes)

@@ -245,7 +245,8 @@ extension Worker where K: ~Copyable {
   }
 
   func keepsConnection(_ head: RequestHead) -> Bool {
-    head.version == .http11 && drainDeadline == nil && !head.hasToken("close", in: .connection)
+    // HTTP/1.0 would have to be told that it is kept.
+    head.version != .http10 && head.keepsConnection && drainDeadline == nil
   }
 
   /// A route without an upstream. Upgrades are answered like any other request.

@@ -29,6 +29,16 @@ struct Pool {
   mutating func take(_ upstream: Int, _ endpoint: Int) -> SlotID? {
     idle[upstream][endpoint].popLast()
   }
+
+  /// One of any endpoint.
+  mutating func takeAny() -> SlotID? {
+    for upstream in idle.indices {
+      for endpoint in idle[upstream].indices {
+        if let id = idle[upstream][endpoint].popLast() { return id }
+      }
+    }
+    return nil
+  }
 }
 
 extension Worker where K: ~Copyable {
@@ -57,6 +67,15 @@ extension Worker where K: ~Copyable {
     return nil
   }
 
+  /// Idle connections must not take the places, nor the descriptors, of those that are needed: there
+  /// are as many for backends as for clients.
+  mutating func makeRoomForBackend() {
+    guard connections.count - clients - streams >= shared.connectionsPerWorker else { return }
+    while let id = pool.takeAny() {
+      if connections.contains(id), connections[id].exchange == nil { return closeNow(id) }
+    }
+  }
+
   private mutating func isSilent(_ id: SlotID) -> Bool {
     let frames = self.frames
     frames.reset()
@@ -70,8 +89,7 @@ extension Worker where K: ~Copyable {
     clearTimeout(id)
     connections[id].exchange = exchange
     exchanges[exchange].setConnection(.backend, id)
-    exchanges[exchange].phase = .awaitingAnswer
-    setTimeout(exchange: exchange, .upgrade, after: route(of: exchange).timeouts.response)
+    awaitAnswer(exchange)
     metrics.add(.connectionsReused)
     send(id, attempt.request)
     startRequestBody(exchange)

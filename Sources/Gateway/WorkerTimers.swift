@@ -110,7 +110,7 @@ extension Worker where K: ~Copyable {
     switch timeout {
     case .none: break
     case .connect: connectTimedOut(exchange)
-    case .upgrade: refuse(exchange, .backendSilent)
+    case .answer: refuse(exchange, .backendSilent)
     case .responseIdle: relayTimedOut(exchange)
     case .keepAlive: keepAliveDue(exchange)
     case .tunnelIdle: tunnelTimedOut(exchange)

@@ -251,9 +251,9 @@ extension Worker where K: ~Copyable {
     swap(&events, &http2Events)
     frames.reset()
     front.session.send(into: frames, limit: Self.bytesPerSend, events: &events)
+    let hasSent = !frames.isEmpty
     frames.withSpan { send(id, $0) }
     for event in events { handle(event, front, frames, from: 0) }
-    let hasSent = !frames.isEmpty
     events.removeAll(keepingCapacity: true)
     swap(&events, &http2Events)
     return hasSent

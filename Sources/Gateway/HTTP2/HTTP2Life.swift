@@ -162,9 +162,5 @@ extension Worker where K: ~Copyable {
     if front.clientLeaves, front.goingAway != .final { return sendLastGoAway(id) }
     guard front.goingAway == .final, !front.session.wantsToSend else { return }
     finish(id, lingering: true)
-    // It knows since the first GOAWAY, and its last answer is out: a drain need not wait long.
-    if drainDeadline != nil, connections.contains(id), connections[id].timeout == .lingering {
-      setTimeout(id, .lingering, after: Self.announcementTime)
-    }
   }
 }
