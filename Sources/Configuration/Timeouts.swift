@@ -15,6 +15,8 @@ public struct Timeouts: Sendable, Equatable {
   public var keepAlive = TimeSpan.seconds(75)
   /// From SIGTERM to the end of the process.
   public var drain = TimeSpan.seconds(30)
+  /// For room at an endpoint, while all have what they may.
+  public var queue = TimeSpan.seconds(5)
   /// From connecting to an endpoint to its acceptance, TLS included.
   public var connect = TimeSpan.seconds(5)
   /// From the upgrade request to the backend's 101.
@@ -57,6 +59,9 @@ extension Timeouts: ConfigSection {
 
   /// What `timeouts` of a route may hold.
   static let routeKeys: [ConfigKey<Self>] = [
+    ConfigKey(
+      "queue", \.queue, .timeout,
+      "For an endpoint to have room, while all have their max_connections."),
     ConfigKey(
       "connect", \.connect, .timeout,
       "For an endpoint to accept a connection, TLS included."),

@@ -22,6 +22,8 @@ public struct UpstreamSettings: Sendable, Equatable {
   public var host = Host.preserve
   /// `Forwarded` (RFC 7239) beside the X-Forwarded fields.
   public var forwarded = false
+  /// Requests that wait at most while every endpoint has its `connectionsMax`.
+  public var queue = 128
   /// What each connection to an endpoint begins with.
   public var proxyProtocol = ProxyProtocol.off
   /// What `hash` balances by; nil: the client's address.
@@ -60,6 +62,10 @@ extension UpstreamSettings: ConfigSection {
       "sticky", \.sticky, .whenPresent(.section()),
       "Keeps a client at the endpoint it was at before, or that its requests have in common. The"
         + " first of cookie, header and client_address decides; without any, balance does."),
+    ConfigKey(
+      "queue", \.queue, .integer(0...100_000),
+      "Requests that wait while every endpoint has its max_connections; more, or those that wait"
+        + " for longer than timeouts.queue, get 503."),
     ConfigKey(
       "host", \.host, .upstreamHost,
       "The Host that backends see: preserve: the client's; endpoint: the endpoint's own, without the"

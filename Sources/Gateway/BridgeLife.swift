@@ -77,7 +77,7 @@ extension Worker where K: ~Copyable {
   /// Sets the exchange's deadline to whatever comes first on either leg.
   mutating func scheduleKeepAlive(_ exchange: SlotID) {
     switch exchanges[exchange].timeout {
-    case .none, .connect, .answer, .keepAlive: break
+    case .none, .queue, .connect, .answer, .keepAlive: break
     case .closing, .responseIdle, .tunnelIdle: return
     }
     let next = min(nextKeepAlive(exchange, .client), nextKeepAlive(exchange, .backend))
@@ -142,6 +142,7 @@ extension Worker where K: ~Copyable {
     if exchanges[exchange].bridge.fault == nil, !isTunnel {
       metrics.add(end.closedBy == .client ? .closesByClient : .closesByBackend)
     }
+    if !isTunnel { endpointJudged(exchange) }
     if let facts = exchanges[exchange].facts {
       accessLog.close(facts, end, wall: kernel.wallClock())
     }

@@ -14,23 +14,19 @@ extension Worker where K: ~Copyable {
     guard let attempt = exchanges[exchange].attempt else { return }
     // The last sweep of a drain must not open anything.
     if isStopped { return refuse(exchange, .refusingWork) }
-    let upstream = shared.upstreams[shared.routes[exchanges[exchange].route].upstream]
-    while let endpoint = takeEndpoint(exchange) {
-      if !upstream.hosts.isEmpty {
-        UpstreamRequest.setHost(upstream.hosts[endpoint], in: &attempt.request)
-      }
+    let upstream = exchanges[exchange].upstream.plan
+    while let endpoint = takeEndpoint(exchange, attempt) {
+      if let host = endpoint.plan.host { UpstreamRequest.setHost(host, in: &attempt.request) }
       if let forwarding = exchanges[exchange].forwarding, forwarding.usesPool,
         upstream.proxyProtocol == .off,
-        let idle = takeIdle(
-          upstream: route(of: exchange).upstream, endpoint: endpoint,
-          isFresh: !forwarding.isRepeatable)
+        let idle = takeIdle(endpoint, isFresh: !forwarding.isRepeatable)
       {
         return reuse(exchange, idle, forwarding)
       }
       makeRoomForBackend()
       metrics.add(.connectAttempts)
       let isUpgrade = exchanges[exchange].forwarding == nil
-      switch kernel.connect(upstream.addresses[endpoint], delayingAck: isUpgrade) {
+      switch kernel.connect(endpoint.plan.address, delayingAck: isUpgrade) {
       case .connected(let descriptor), .inProgress(let descriptor):
         return adopt(exchange, descriptor, upstream, endpoint)
       case .failed(let errno):
@@ -39,16 +35,17 @@ extension Worker where K: ~Copyable {
         endpointFailed(exchange, errno)
       }
     }
+    if waitForRoom(exchange, attempt) { return }
     guard attempt.tried.isEmpty else { return refuse(exchange, .connectFailed) }
-    refuse(exchange, .noEndpoint, detail: endpoints(of: exchange).shortage)
+    refuse(exchange, .noEndpoint, detail: exchanges[exchange].upstream.table.shortage)
   }
 
   private mutating func adopt(
-    _ exchange: SlotID, _ descriptor: Descriptor, _ upstream: UpstreamPlan, _ endpoint: Int
+    _ exchange: SlotID, _ descriptor: Descriptor, _ upstream: UpstreamPlan, _ endpoint: Endpoint
   ) {
     var session: TLSSession?
     if let context = upstream.tls {
-      guard let made = TLSSession(client: context, serverName: upstream.serverNames[endpoint])
+      guard let made = TLSSession(client: context, serverName: endpoint.plan.serverName)
       else {
         kernel.close(descriptor)
         return refuse(exchange, .backendTLSFailed)
@@ -57,7 +54,7 @@ extension Worker where K: ~Copyable {
     }
     let isTLS = upstream.tls != nil
     let connection = Connection(
-      descriptor: descriptor, peer: upstream.addresses[endpoint], listener: nil,
+      descriptor: descriptor, peer: endpoint.plan.address, listener: nil,
       role: .upstream(ResponseParser(limits: shared.responseLimits)), tls: session,
       interest: [])
     guard let id = connections.insert(connection) else {
@@ -68,9 +65,7 @@ extension Worker where K: ~Copyable {
     connections[id].exchange = exchange
     exchanges[exchange].setConnection(.backend, id)
     exchanges[exchange].phase = .connecting
-    setTimeout(
-      exchange: exchange, .connect, after: shared.routes[exchanges[exchange].route].timeouts.connect
-    )
+    setTimeout(exchange: exchange, .connect, after: route(of: exchange).timeouts.connect)
     begin(id, exchange, header: proxyHeader(exchange, upstream), isTLS: isTLS)
   }
 

@@ -24,6 +24,7 @@ enum ExchangePhase: Equatable {
 /// What an exchange's deadline means when it passes.
 enum ExchangeTimeout {
   case none
+  case queue
   case connect
   case answer
   case responseIdle
@@ -40,20 +41,38 @@ final class Attempt {
   var request: [UInt8]
   /// Nil for a plain request.
   let upgrade: UpgradeTerms?
-  let affinity: ClientAffinity
-  /// Endpoints, in the order they were taken.
-  var tried: [Int] = []
+  private let address: IPAddress?
+  private let isSecure: Bool
+  /// In the order they were taken.
+  var tried: [Endpoint] = []
   var informational = 0
+  /// What the head says about where it belongs, and the table it says that of.
+  private var affinity = ClientAffinity()
+  private var table: EndpointTable?
 
   init(
-    head: RequestHead, facts: ConnectionFacts, request: [UInt8], affinity: ClientAffinity,
+    head: RequestHead, facts: ConnectionFacts, request: [UInt8], from client: ClientIdentity,
     upgrade: UpgradeTerms? = nil
   ) {
     self.head = head
     self.facts = facts
     self.request = request
-    self.affinity = affinity
+    address = client.address
+    isSecure = client.isHTTPS
     self.upgrade = upgrade
+  }
+
+  func affinity(in table: EndpointTable) -> ClientAffinity {
+    if table !== self.table {
+      self.table = table
+      affinity = table.affinity(of: head, from: address, isSecure: isSecure)
+    }
+    return affinity
+  }
+
+  func triedIndices(in table: EndpointTable) -> [Int] {
+    if tried.isEmpty { return [] }
+    return tried.compactMap { endpoint in table.endpoints.firstIndex { $0 === endpoint } }
   }
 }
 
@@ -73,9 +92,10 @@ struct Exchange: ~Copyable {
   var timeout = ExchangeTimeout.none
   var bridge: Bridge
 
-  let route: Int
-  /// The endpoint it has taken, by its number in the upstream.
-  var endpoint: Int?
+  let route: RoutePlan
+  let upstream: WorkerUpstream
+  /// The one it has taken.
+  var endpoint: Endpoint?
   let startedAt: MonotonicTime
   var attempt: Attempt?
   /// Of a plain request, and of an upgrade that was refused.
@@ -95,9 +115,13 @@ struct Exchange: ~Copyable {
   var deadline = MonotonicTime.never
   var armedAt = MonotonicTime.never
 
-  init(client: SlotID, route: Int, attempt: Attempt, now: MonotonicTime) {
+  init(
+    client: SlotID, route: RoutePlan, upstream: WorkerUpstream, attempt: Attempt,
+    now: MonotonicTime
+  ) {
     self.client = client
     self.route = route
+    self.upstream = upstream
     self.attempt = attempt
     startedAt = now
     bridge = .idle(now: now)
@@ -189,6 +213,7 @@ extension Worker where K: ~Copyable {
     let client = exchanges[exchange].client
     let startedAt = exchanges[exchange].startedAt
     let forwarding = exchanges[exchange].forwarding
+    if fault.isBadAnswer { endpointAnswered(exchange, well: false) }
     abandonBackend(exchange)
     detach(exchange, .client)
     remove(exchange)

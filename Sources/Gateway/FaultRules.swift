@@ -28,6 +28,14 @@ extension Fault {
     }
   }
 
+  /// The backend has the request, and no answer that is one has come of it.
+  var isBadAnswer: Bool {
+    switch self {
+    case .backendSilent, .backendAnswerBroken, .backendVanished: true
+    default: false
+    }
+  }
+
   /// A drain may take its time: a Close that is owed waits for the frame's end.
   var waitsForFrameEnd: Bool { self == .drain }
 

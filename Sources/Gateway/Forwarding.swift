@@ -57,21 +57,19 @@ final class Forwarding {
 
 extension Worker where K: ~Copyable {
   mutating func beginForwarding(
-    _ id: SlotID, _ route: Int, _ request: AnsweredRequest, _ client: ClientIdentity
+    _ id: SlotID, _ plan: RoutePlan, _ request: AnsweredRequest, _ client: ClientIdentity
   ) {
-    let plan = shared.routes[route]
     let outgoing = UpstreamRequest.plain(
       request.head, from: client, edits: plan.headers.request,
       policy: shared.backendPolicy(of: plan))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     request.facts.route = plan.name
     let attempt = Attempt(
-      head: request.head, facts: request.facts, request: outgoing,
-      affinity: shared.endpoints[plan.upstream].affinity(
-        of: request.head, from: client.address, isSecure: client.isHTTPS))
+      head: request.head, facts: request.facts, request: outgoing, from: client)
     guard
       let exchange = exchanges.insert(
-        Exchange(client: id, route: route, attempt: attempt, now: now))
+        Exchange(
+          client: id, route: plan, upstream: upstreams[plan.upstream], attempt: attempt, now: now))
     else { return respond(id, .limitReached, to: request, detail: "exchanges") }
     exchanges[exchange].forwarding = Forwarding(
       request.head, keepsClient: keepsConnection(request.head))

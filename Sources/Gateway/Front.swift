@@ -113,11 +113,11 @@ extension Worker where K: ~Copyable {
       if request.head.hasUnknownExpectation {
         return respond(id, .expectationFailed, to: request)
       }
-      return beginForwarding(id, route, request, client)
+      return beginForwarding(id, plan, request, client)
     }
     guard passesOrigin(id, request, plan, client) else { return }
     if drainDeadline != nil { return respond(id, .refusingWork, to: request) }
-    beginUpgrade(id, route, request, client, offer)
+    beginUpgrade(id, plan, request, client, offer)
   }
 
   private func findRoute(_ head: RequestHead, _ client: ClientIdentity) -> Int? {

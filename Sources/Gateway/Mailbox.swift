@@ -7,6 +7,8 @@ import Synchronization
 enum WorkerMessage: Sendable {
   /// Stop accepting, close every bridge with 1001, end when nothing is left or time is up.
   case drain
+  /// The upstream of that number has other endpoints.
+  case endpoints(Int, EndpointTable)
   /// End now.
   case stop
 }

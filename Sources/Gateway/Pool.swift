@@ -8,48 +8,41 @@ import Kernel
 import Telemetry
 import Wire
 
-/// By upstream, then by endpoint; the last one in is the first out, so that the rest can end.
+/// By endpoint; the last one in is the first out, so that the rest can end.
 struct Pool {
   /// Of one endpoint and worker.
   static var idleMax: Int { 256 }
-  private var idle: [[[SlotID]]]
+  private var idle: [UInt64: [SlotID]] = [:]
 
-  init(_ upstreams: [UpstreamPlan]) {
-    idle = upstreams.map { Array(repeating: [], count: $0.addresses.count) }
+  mutating func put(_ id: SlotID, _ endpoint: Endpoint) -> SlotID? {
+    idle[endpoint.id, default: []].append(id)
+    guard let count = idle[endpoint.id]?.count, count > Self.idleMax else { return nil }
+    return idle[endpoint.id]?.removeFirst()
   }
 
-  mutating func put(_ id: SlotID, _ upstream: Int, _ endpoint: Int) -> SlotID? {
-    let oldest =
-      idle[upstream][endpoint].count < Self.idleMax
-      ? nil : idle[upstream][endpoint].removeFirst()
-    idle[upstream][endpoint].append(id)
-    return oldest
-  }
+  mutating func take(_ endpoint: Endpoint) -> SlotID? { take(endpoint.id) }
 
-  mutating func take(_ upstream: Int, _ endpoint: Int) -> SlotID? {
-    idle[upstream][endpoint].popLast()
+  private mutating func take(_ endpoint: UInt64) -> SlotID? {
+    guard let id = idle[endpoint]?.popLast() else { return nil }
+    // Endpoints come and go.
+    if idle[endpoint]?.isEmpty == true { idle[endpoint] = nil }
+    return id
   }
 
   /// One of any endpoint.
-  mutating func takeAny() -> SlotID? {
-    for upstream in idle.indices {
-      for endpoint in idle[upstream].indices {
-        if let id = idle[upstream][endpoint].popLast() { return id }
-      }
-    }
-    return nil
-  }
+  mutating func takeAny() -> SlotID? { idle.keys.first.flatMap { take($0) } }
 }
 
 extension Worker where K: ~Copyable {
   /// A connection that has served `exchange` and may serve another.
-  mutating func park(_ id: SlotID, upstream: Int, endpoint: Int) {
-    guard drainDeadline == nil, case .upstream = connections[id].role,
+  mutating func park(_ id: SlotID, _ upstream: WorkerUpstream, _ endpoint: Endpoint) {
+    guard drainDeadline == nil, upstream.table.holds(endpoint),
+      case .upstream = connections[id].role,
       connections[id].input.isEmpty, !connections[id].hasUnsent, connections[id].failure == nil,
       connections[id].pauses.isEmpty
     else { return closeNow(id) }
     setTimeout(id, .keepAliveIdle, after: shared.timeouts.upstreamKeepAlive)
-    if let oldest = pool.put(id, upstream, endpoint), connections.contains(oldest),
+    if let oldest = pool.put(id, endpoint), connections.contains(oldest),
       connections[oldest].exchange == nil
     {
       closeNow(oldest)
@@ -58,8 +51,8 @@ extension Worker where K: ~Copyable {
 
   /// An idle connection to that endpoint. `isFresh`: one whose end may have come in this turn is no
   /// good, for the request cannot be sent twice.
-  mutating func takeIdle(upstream: Int, endpoint: Int, isFresh: Bool) -> SlotID? {
-    while let id = pool.take(upstream, endpoint) {
+  mutating func takeIdle(_ endpoint: Endpoint, isFresh: Bool) -> SlotID? {
+    while let id = pool.take(endpoint) {
       guard connections.contains(id), connections[id].exchange == nil else { continue }
       if !isFresh || isSilent(id) { return id }
       closeNow(id)

@@ -42,6 +42,7 @@ extension Worker where K: ~Copyable {
       exchanges[exchange].forwarding = forwarding
       updateInterest(client)
     }
+    endpointAnswered(exchange, well: !head.isServerFailure)
     exchanges[exchange].phase = .relayingResponse
     exchanges[exchange].status = UInt16(clamping: head.status)
     setTimeout(
@@ -96,7 +97,7 @@ extension Worker where K: ~Copyable {
   mutating func endRelay(_ exchange: SlotID, fault: Fault?) {
     logRelay(exchange, fault: fault)
     guard let forwarding = exchanges[exchange].forwarding else { return }
-    let upstream = route(of: exchange).upstream
+    let upstream = exchanges[exchange].upstream
     let endpoint = exchanges[exchange].endpoint
     let client = exchanges[exchange].client
     let backend = exchanges[exchange].backend
@@ -110,10 +111,8 @@ extension Worker where K: ~Copyable {
     let isClean = fault == nil && forwarding.isRequestComplete
     if let backend, connections.contains(backend) {
       // One that was announced to a backend is that client's.
-      if isClean, forwarding.keepsBackend, let endpoint,
-        shared.upstreams[upstream].proxyProtocol == .off
-      {
-        park(backend, upstream: upstream, endpoint: endpoint)
+      if isClean, forwarding.keepsBackend, let endpoint, upstream.plan.proxyProtocol == .off {
+        park(backend, upstream, endpoint)
       } else {
         closeNow(backend)
       }
@@ -143,6 +142,11 @@ extension Worker where K: ~Copyable {
         bytes: exchanges[exchange].relayed[Leg.backend.index]),
       wall: kernel.wallClock())
   }
+}
+
+extension ResponseHead {
+  /// 5xx, but for those that are about the request (RFC 9110 sections 15.6.2 and 15.6.6).
+  fileprivate var isServerFailure: Bool { status >= 500 && status != 501 && status != 505 }
 }
 
 extension Forwarding {

@@ -37,25 +37,26 @@ final class RoutePlan: Sendable {
   }
 }
 
-/// How much an endpoint gets.
-struct EndpointShare: Sendable, Equatable {
+/// One address of an upstream, and what is configured for it.
+struct EndpointPlan: Sendable, Equatable {
+  var address: SocketAddress
   var weight = 1
   var connectionsMax: Int?
+  /// For TLS: the name its certificate must be for.
+  var serverName = ""
+  /// The Host it sees, where each endpoint has its own.
+  var host: [UInt8]?
 }
 
 /// An upstream with its names resolved: every address a name has is an endpoint.
 struct UpstreamPlan: Sendable {
-  var addresses: [SocketAddress]
-  /// Per address; one that is not there has the defaults.
-  var shares: [EndpointShare] = []
-  /// For TLS, per address: the name its certificate must be for.
-  var serverNames: [String]
+  var endpoints: [EndpointPlan]
   var tls: TLSContext?
-  /// The Host that backends see; for `.endpoint` it is in `hosts`.
+  /// The Host that backends see; for `.endpoint` it is in `endpoints`.
   var host = UpstreamSettings.Host.preserve
-  /// Per address, when each has a Host of its own.
-  var hosts: [[UInt8]] = []
   var addsForwarded = false
+  /// Requests that may wait while all endpoints are full, over all workers.
+  var queue = 0
   /// What each connection begins with. One that begins so is its client's alone.
   var proxyProtocol = UpstreamSettings.ProxyProtocol.off
 }
@@ -71,8 +72,8 @@ final class SharedState: Sendable {
   let router: Router
   let routes: [RoutePlan]
   let upstreams: [UpstreamPlan]
-  /// Per upstream: its endpoints as they are balanced, in the order of `addresses`.
-  let endpoints: [EndpointTable]
+  /// Per upstream: its endpoints at start. Workers are told of other ones by message.
+  let tables: [EndpointTable]
   /// Set in a demo: its page is served on `/`, before any route.
   let demo: DemoPorts?
   let workerCount: Int
@@ -94,8 +95,8 @@ final class SharedState: Sendable {
   ) {
     self.snapshot = snapshot
     self.upstreams = upstreams
-    endpoints = zip(snapshot.upstreams, upstreams).map { settings, plan in
-      EndpointTable(settings, plan, processSecret: processSecret)
+    tables = zip(snapshot.upstreams, upstreams).map { settings, plan in
+      EndpointTable(settings, plan.endpoints, processSecret: processSecret)
     }
     self.demo = demo
     self.workerCount = workerCount

@@ -13,7 +13,7 @@ extension Worker where K: ~Copyable {
 
   /// Makes a checked handshake into an exchange and dials a backend.
   mutating func beginUpgrade(
-    _ id: SlotID, _ route: Int, _ request: AnsweredRequest, _ client: ClientIdentity,
+    _ id: SlotID, _ plan: RoutePlan, _ request: AnsweredRequest, _ client: ClientIdentity,
     _ asked: HandshakeOffer
   ) {
     // A stream that ended with its request can be no WebSocket.
@@ -22,7 +22,6 @@ extension Worker where K: ~Copyable {
     }
     guard handshakesInFlight < max(1, shared.snapshot.limits.handshakes / shared.workerCount)
     else { return respond(id, .limitReached, to: request, detail: "handshakes") }
-    let plan = shared.routes[route]
     var offer = asked
     if plan.webSocket.compression == .off { offer.deflate = [] }
     offer.key = freshKey()
@@ -33,15 +32,14 @@ extension Worker where K: ~Copyable {
     let facts = request.facts
     facts.route = plan.name
     let attempt = Attempt(
-      head: request.head, facts: facts, request: outgoing,
-      affinity: shared.endpoints[plan.upstream].affinity(
-        of: request.head, from: client.address, isSecure: client.isHTTPS),
+      head: request.head, facts: facts, request: outgoing, from: client,
       upgrade: UpgradeTerms(
         expectedAccept: Self.accept(offer.key),
         clientAccept: asked.key.isEmpty ? [] : Self.accept(asked.key), offer: offer))
     guard
       let exchange = exchanges.insert(
-        Exchange(client: id, route: route, attempt: attempt, now: now))
+        Exchange(
+          client: id, route: plan, upstream: upstreams[plan.upstream], attempt: attempt, now: now))
     else { return respond(id, .limitReached, to: request, detail: "exchanges") }
     handshakesInFlight += 1
     connections[id].exchange = exchange

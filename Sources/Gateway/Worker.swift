@@ -64,9 +64,11 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   var isAccepting = true
   /// Out of descriptors: a timer decides when accepting goes on.
   var isResting = false
-  var pool: Pool
-  /// Per upstream.
-  var turns: [BalanceTurn]
+  var pool = Pool()
+  /// In the order of the snapshot.
+  let upstreams: [WorkerUpstream]
+  /// Exchanges in the queues of `upstreams`.
+  var waiting = 0
   var nextExchange: UInt64 = 0
   var drainDeadline: MonotonicTime?
   var isStopped = false
@@ -91,9 +93,10 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     now = self.kernel.now()
     timers = Timers(now: now)
     pingTag = PingTag(random: self.kernel.random())
-    pool = Pool(shared.upstreams)
     let now = self.now
-    turns = shared.endpoints.map { $0.makeTurn(worker: index, now: now) }
+    upstreams = zip(shared.upstreams, shared.tables).map {
+      WorkerUpstream($0, $1, worker: index, now: now)
+    }
     events.reserveCapacity(Self.eventsPerTurn)
   }
 
@@ -110,13 +113,20 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
 
   /// One turn: wait, serve every ready socket, then the timers and the mailbox.
   mutating func turn() {
-    kernel.wait(crowded.isEmpty ? timers.sleep(now: now) : .zero, into: &events)
+    kernel.wait(sleep(), into: &events)
     now = kernel.now()
     for index in events.indices { dispatch(events[index]) }
     fireTimers()
     serveCrowded()
+    serveWaiting()
     sendMarked()
     if drainDeadline != nil { continueDrain() }
+  }
+
+  private func sleep() -> TimeSpan? {
+    guard crowded.isEmpty else { return .zero }
+    let timer = timers.sleep(now: now)
+    return waiting > 0 ? min(timer ?? Self.queueLook, Self.queueLook) : timer
   }
 
   private mutating func dispatch(_ event: Event) {
@@ -148,10 +158,11 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     switch message {
     case .drain: beginDrain()
     case .stop: isStopped = true
+    case .endpoints(let upstream, let table): endpointsChanged(upstream, table)
     }
   }
 
-  func route(of exchange: SlotID) -> RoutePlan { shared.routes[exchanges[exchange].route] }
+  func route(of exchange: SlotID) -> RoutePlan { exchanges[exchange].route }
 }
 
 /// What epoll carries for descriptors that are no connections: an even generation, which no slot

@@ -109,6 +109,7 @@ extension Worker where K: ~Copyable {
     exchanges[exchange].deadline = .never
     switch timeout {
     case .none: break
+    case .queue: queueTimedOut(exchange)
     case .connect: connectTimedOut(exchange)
     case .answer: refuse(exchange, .backendSilent)
     case .responseIdle: relayTimedOut(exchange)
@@ -127,6 +128,6 @@ extension Worker where K: ~Copyable {
     guard let exchange = connections[id].exchange, exchanges.contains(exchange) else {
       return shared.timeouts
     }
-    return shared.routes[exchanges[exchange].route].timeouts
+    return route(of: exchange).timeouts
   }
 }

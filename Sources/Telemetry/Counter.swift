@@ -21,6 +21,7 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case http2QueuedControlFloods
   // Backends
   case connectAttempts, connectionsReused, retries, connectFailures, endpointsEjected
+  case requestsQueued, queueTimeouts
   case endpointsExhausted, backendSilent, backendAnswersBroken
   case backendRefusals
   // Bridges and tunnels
@@ -89,6 +90,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
       ("connections_reused", "Requests sent on a connection that had served before.")
     case .retries: ("retries", "Requests sent again because a reused connection had closed.")
     case .connectFailures: ("connect_failures", "Connections to backends that did not come about.")
+    case .requestsQueued: ("requests_queued", "Requests that waited for an endpoint with room.")
+    case .queueTimeouts: ("queue_timeouts", "Requests that waited for room in vain: 503.")
     case .endpointsEjected:
       ("endpoints_ejected", "Times an endpoint was taken out for failing connects.")
     case .endpointsExhausted: ("endpoints_exhausted", "Requests no endpoint could take: 503.")

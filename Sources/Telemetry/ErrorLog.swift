@@ -24,7 +24,7 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
   case acceptFailed, connectionsFull, addressFull, proxyRefused, tlsFailed, http2Failed, http2Flood
   case originRefused, originReported
   case connectFailed, backendAnswerBroken, backendTLSFailed, resolveFailed
-  case endpointEjected, endpointBack
+  case endpointEjected, endpointBack, endpointsChanged
   case logDropped, gatewayFault
 
   /// `limited`: at most one line a minute. Life-cycle events always write.
@@ -48,10 +48,11 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .connectFailed: (.warn, true, "cannot connect to a backend")
     case .backendAnswerBroken: (.warn, true, "a backend's answer is broken")
     case .backendTLSFailed: (.warn, true, "TLS with a backend failed")
-    case .resolveFailed: (.warn, true, "cannot resolve a name")
+    case .resolveFailed: (.warn, false, "cannot resolve a name")
     // At most one per endpoint in ten seconds.
     case .endpointEjected: (.warn, false, "endpoint taken out")
     case .endpointBack: (.info, false, "endpoint is back")
+    case .endpointsChanged: (.info, false, "endpoints have changed")
     case .logDropped: (.warn, true, "log lines dropped")
     case .gatewayFault: (.error, true, "fault of the gateway")
     }

@@ -52,7 +52,7 @@ import Testing
     #expect(
       seconds == [
         "tls_handshake 10s", "request_head 10s", "keep_alive 75s", "upstream_keep_alive 4s",
-        "drain 30s", "connect 5s", "request_body 1m", "upgrade 15s", "response 2m",
+        "drain 30s", "queue 5s", "connect 5s", "request_body 1m", "upgrade 15s", "response 2m",
         "response_idle 1h", "write_stall 1m", "close 5s", "tunnel_idle 1h",
       ])
     #expect(WebSocketSettings().maxMessage == 16 << 20)

@@ -16,7 +16,8 @@ private func address(_ number: Int) -> SocketAddress {
 
 private func endpoint(weight: Int = 1, connectionsMax: Int? = nil) -> Endpoint {
   Endpoint(
-    upstream: "chat", address: address(1), weight: weight, connectionsMax: connectionsMax)
+    upstream: "chat",
+    EndpointPlan(address: address(1), weight: weight, connectionsMax: connectionsMax))
 }
 
 @Suite("An endpoint")
@@ -140,14 +141,12 @@ struct EndpointTableTests {
   ) -> EndpointTable {
     var settings = UpstreamSettings(name: "chat")
     edit(&settings)
-    let shares = (0..<count).map { index in
-      EndpointShare(
-        weight: index < weights.count ? weights[index] : 1,
+    let plans = (0..<count).map { index in
+      EndpointPlan(
+        address: address(index), weight: index < weights.count ? weights[index] : 1,
         connectionsMax: index < limits.count ? limits[index] : nil)
     }
-    let plan = UpstreamPlan(
-      addresses: (0..<count).map(address), shares: shares, serverNames: [], tls: nil)
-    return EndpointTable(settings, plan, processSecret: Array("of this process".utf8))
+    return EndpointTable(settings, plans, processSecret: Array("of this process".utf8))
   }
 
   private func take(

@@ -81,7 +81,7 @@ final class Rig {
       routes: [settings.route, Self.localRoute], limits: settings.limits,
       timeouts: settings.timeouts)
     let plan = UpstreamPlan(
-      addresses: (0..<settings.backends).map(Self.backendAddress), serverNames: [], tls: nil)
+      endpoints: (0..<settings.backends).map { EndpointPlan(address: Self.backendAddress($0)) })
     let shared = SharedState(
       snapshot: snapshot, upstreams: [plan], workerCount: 1, connections: settings.connections,
       accessRing: access, errorRing: errors, processTag: 7, processSecret: [7])
@@ -171,7 +171,7 @@ final class Rig {
       && worker.handshakesInFlight == 0 && endpointsInUse == 0
   }
 
-  var endpoints: [Endpoint] { worker.shared.endpoints[0].endpoints }
+  var endpoints: [Endpoint] { worker.upstreams[0].table.endpoints }
   var endpointsInUse: Int { endpoints.reduce(0) { $0 + $1.inUse } }
 
   /// Every slot and descriptor is free, and no call was one that a real kernel would punish.

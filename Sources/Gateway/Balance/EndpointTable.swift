@@ -1,5 +1,6 @@
 // The endpoints of one upstream and the way one of them is chosen for a request. Shared by all
-// workers; what is a worker's own, its place in the rotation, is handed in.
+// workers, and never changed: when names resolve to other addresses there is another table, which has
+// those endpoints in common that stay. What is a worker's own, its place in the rotation, is handed in.
 
 import Bytes
 import Configuration
@@ -27,32 +28,47 @@ struct BalanceTurn {
 final class EndpointTable: Sendable {
   let upstream: String
   let endpoints: [Endpoint]
-  private let balance: UpstreamSettings.Balance
-  private let hash: ClientKey
-  private let sticky: StickySettings?
+  private let settings: UpstreamSettings
+  private let processSecret: [UInt8]
   private let cookie: StickyCookie?
 
+  private var sticky: StickySettings? { settings.sticky }
+
   /// `processSecret`: stands in for a secret that is not configured.
-  init(_ settings: UpstreamSettings, _ plan: UpstreamPlan, processSecret: [UInt8]) {
+  convenience init(_ settings: UpstreamSettings, _ plans: [EndpointPlan], processSecret: [UInt8]) {
+    self.init(
+      settings, processSecret, plans.map { Endpoint(upstream: settings.name, $0) })
+  }
+
+  private init(_ settings: UpstreamSettings, _ processSecret: [UInt8], _ endpoints: [Endpoint]) {
     upstream = settings.name
-    endpoints = plan.addresses.enumerated().map { index, address in
-      let share = index < plan.shares.count ? plan.shares[index] : EndpointShare()
-      return Endpoint(
-        upstream: settings.name, address: address, weight: share.weight,
-        connectionsMax: share.connectionsMax)
-    }
-    balance = settings.balance
-    hash = settings.hash ?? .address
-    sticky = settings.sticky
-    let identities = endpoints.map(\.identity)
+    self.settings = settings
+    self.processSecret = processSecret
+    self.endpoints = endpoints
     cookie = settings.sticky.flatMap { sticky in
       sticky.cookie.map { name in
         StickyCookie(
           name: name, sameSite: sticky.sameSite,
-          secret: sticky.secret.map { Array($0.utf8) } ?? processSecret, identities: identities)
+          secret: sticky.secret.map { Array($0.utf8) } ?? processSecret,
+          identities: endpoints.map(\.identity))
       }
     }
   }
+
+  /// The table for other endpoints. Those that stay keep their counts and their health.
+  func replacing(with plans: [EndpointPlan]) -> EndpointTable {
+    let next = plans.map { plan in
+      endpoints.first { $0.plan == plan } ?? Endpoint(upstream: upstream, plan)
+    }
+    return EndpointTable(settings, processSecret, next)
+  }
+
+  /// Whether an endpoint beside this one may be asked.
+  func hasOther(than endpoint: Endpoint, _ now: MonotonicTime) -> Bool {
+    endpoints.contains { $0 !== endpoint && !$0.isOut(now) }
+  }
+
+  func holds(_ endpoint: Endpoint) -> Bool { endpoints.contains { $0 === endpoint } }
 
   /// A worker's turn at the beginning: each worker starts with another endpoint.
   func makeTurn(worker: Int, now: MonotonicTime) -> BalanceTurn {
@@ -78,7 +94,9 @@ final class EndpointTable: Sendable {
       if affinity.pinned != nil || affinity.key != nil { return affinity }
       affinity.isStrict = false
     }
-    if balance == .hash { affinity.key = key(of: head, hash, address) }
+    if settings.balance == .hash {
+      affinity.key = key(of: head, settings.hash ?? .address, address)
+    }
     return affinity
   }
 
@@ -117,6 +135,15 @@ final class EndpointTable: Sendable {
     return takeObserved(affinity, &turn, now, random)
   }
 
+  /// Whether there is nothing but room that an endpoint lacks which the request would get.
+  func isFull(
+    _ affinity: ClientAffinity, besides tried: [Int], _ turn: inout BalanceTurn, now: MonotonicTime
+  ) -> Bool {
+    observe(&turn, now, besides: tried, onTrial: false, ignoringLimits: true)
+    guard let index = choose(affinity, &turn, 0) else { return false }
+    return endpoints[index].inUse >= endpoints[index].connectionsMax
+  }
+
   /// For the log: why there was no endpoint to take.
   var shortage: StaticString {
     if endpoints.isEmpty { return "none" }
@@ -137,7 +164,8 @@ final class EndpointTable: Sendable {
   }
 
   private func observe(
-    _ turn: inout BalanceTurn, _ now: MonotonicTime, besides tried: [Int], onTrial: Bool
+    _ turn: inout BalanceTurn, _ now: MonotonicTime, besides tried: [Int], onTrial: Bool,
+    ignoringLimits: Bool = false
   ) {
     turn.candidates.removeAll(keepingCapacity: true)
     for (index, endpoint) in endpoints.enumerated() {
@@ -145,8 +173,8 @@ final class EndpointTable: Sendable {
       turn.candidates.append(
         Candidate(
           share: endpoint.share(now), weight: endpoint.weight, inUse: inUse, hash: endpoint.hash,
-          isEligible: endpoint.isOut(now) == onTrial && inUse < endpoint.connectionsMax
-            && !tried.contains(index)))
+          isEligible: endpoint.isOut(now) == onTrial && !endpoint.isDown
+            && (ignoringLimits || inUse < endpoint.connectionsMax) && !tried.contains(index)))
     }
   }
 
@@ -161,7 +189,7 @@ final class EndpointTable: Sendable {
       let index = BalancePolicy.hash(turn.candidates, key: key, ignoresState: affinity.isStrict)
       return index.flatMap { turn.candidates[$0].isEligible ? $0 : nil }
     }
-    switch balance {
+    switch settings.balance {
     case .roundRobin, .hash: return BalancePolicy.roundRobin(turn.candidates, &turn.rotation)
     case .leastConnections: return BalancePolicy.leastConnections(turn.candidates, random: random)
     case .randomTwo: return BalancePolicy.randomTwo(turn.candidates, random: random)

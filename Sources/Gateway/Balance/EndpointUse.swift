@@ -9,69 +9,126 @@ import Telemetry
 import Wire
 
 extension Worker where K: ~Copyable {
-  func endpoints(of exchange: SlotID) -> EndpointTable {
-    shared.endpoints[route(of: exchange).upstream]
-  }
-
   /// Takes an endpoint that the exchange has not tried yet, in place of the one it has; nil when
   /// there is none.
-  mutating func takeEndpoint(_ exchange: SlotID) -> Int? {
+  mutating func takeEndpoint(_ exchange: SlotID, _ attempt: Attempt) -> Endpoint? {
     giveBackEndpoint(exchange)
-    guard let attempt = exchanges[exchange].attempt else { return nil }
-    let upstream = route(of: exchange).upstream
-    let endpoint = shared.endpoints[upstream].take(
-      attempt.affinity, besides: attempt.tried, &turns[upstream], now: now,
-      random: kernel.random())
-    guard let endpoint else { return nil }
+    let upstream = exchanges[exchange].upstream
+    let table = upstream.table
+    let index = table.take(
+      attempt.affinity(in: table), besides: attempt.triedIndices(in: table), &upstream.turn,
+      now: now, random: kernel.random())
+    guard let index else { return nil }
+    let endpoint = table.endpoints[index]
     attempt.tried.append(endpoint)
-    attempt.facts.endpoint = shared.endpoints[upstream].endpoints[endpoint].name
+    attempt.facts.endpoint = endpoint.name
     exchanges[exchange].endpoint = endpoint
     return endpoint
   }
 
   /// The exchange has nothing more to do with its endpoint.
   mutating func giveBackEndpoint(_ exchange: SlotID) {
-    guard let endpoint = exchanges[exchange].endpoint else { return }
-    endpoints(of: exchange).endpoints[endpoint].giveBack()
+    exchanges[exchange].endpoint?.giveBack()
     exchanges[exchange].endpoint = nil
   }
 
   /// For the answer to the client: the cookie that brings it back here, where it has none that does.
   func stickyCookie(_ exchange: SlotID) -> [UInt8]? {
-    guard let attempt = exchanges[exchange].attempt, let endpoint = exchanges[exchange].endpoint
+    let table = exchanges[exchange].upstream.table
+    guard let attempt = exchanges[exchange].attempt, let endpoint = exchanges[exchange].endpoint,
+      let index = table.endpoints.firstIndex(where: { $0 === endpoint })
     else { return nil }
-    return endpoints(of: exchange).setCookie(for: endpoint, attempt.affinity)
+    return table.setCookie(for: index, attempt.affinity(in: table))
+  }
+
+  /// The names of an upstream resolve to other addresses than before. Exchanges keep what they have;
+  /// what waits for a next request does not.
+  mutating func endpointsChanged(_ upstream: Int, _ table: EndpointTable) {
+    guard upstreams.indices.contains(upstream) else { return }
+    for endpoint in upstreams[upstream].change(to: table, now: now) {
+      while let id = pool.take(endpoint) {
+        if connections.contains(id), connections[id].exchange == nil { closeNow(id) }
+      }
+    }
   }
 
   // MARK: Health
 
   mutating func endpointConnected(_ exchange: SlotID) {
-    guard let index = exchanges[exchange].endpoint else { return }
-    let endpoint = endpoints(of: exchange).endpoints[index]
-    note(endpoint.connected(now), exchange, endpoint)
+    guard let endpoint = exchanges[exchange].endpoint else { return }
+    note(endpoint.connected(now), exchanges[exchange].upstream, endpoint)
   }
 
   /// `errno`: why, when a system call says it. A shortage of our own says nothing about the endpoint.
   mutating func endpointFailed(_ exchange: SlotID, _ errno: Errno? = nil) {
-    guard let index = exchanges[exchange].endpoint, errno?.isOwnShortage != true else { return }
-    let endpoint = endpoints(of: exchange).endpoints[index]
-    note(endpoint.failed(now), exchange, endpoint)
+    guard let endpoint = exchanges[exchange].endpoint, errno?.isOwnShortage != true else { return }
+    note(endpoint.failed(now), exchanges[exchange].upstream, endpoint)
   }
 
-  private mutating func note(
-    _ change: EndpointChange?, _ exchange: SlotID, _ endpoint: Endpoint
+  /// What the backend has said shows whether it is in order.
+  mutating func endpointAnswered(_ exchange: SlotID, well: Bool) {
+    guard let endpoint = exchanges[exchange].endpoint else { return }
+    let upstream = exchanges[exchange].upstream
+    note(
+      well
+        ? endpoint.answeredWell(now)
+        : endpoint.answeredBadly(now, mayEject: upstream.table.hasOther(than: endpoint, now)),
+      upstream, endpoint)
+  }
+
+  /// A bridge has ended. A backend that leaves soon and without a reason is not in order; one that
+  /// closes normally (1000, 1001, no code) is, however soon. Other ends say nothing about it.
+  mutating func endpointJudged(_ exchange: SlotID) {
+    let lasted = now - exchanges[exchange].startedAt
+    let code = exchanges[exchange].bridge.from[Leg.backend.index].closeCode
+    switch exchanges[exchange].bridge.fault {
+    case .backendVanished: endpointAnswered(exchange, well: lasted > Endpoint.earlyEnd)
+    case .none where exchanges[exchange].closedBy == .backend:
+      endpointAnswered(exchange, well: code != 1011 || lasted > Endpoint.earlyEnd)
+    default: break
+    }
+  }
+
+  mutating func note(
+    _ change: EndpointChange?, _ upstream: WorkerUpstream, _ endpoint: Endpoint
   ) {
     guard let change else { return }
-    let upstream = endpoints(of: exchange).upstream
-    var span: TimeSpan?
-    if case .ejected(let length) = change { span = length }
-    if span != nil { metrics.add(.endpointsEjected) }
-    errorLog.write(
-      span == nil ? .endpointBack : .endpointEjected, now: now, wall: kernel.wallClock()
-    ) { line in
-      line.field("upstream", upstream)
+    switch change {
+    case .ejected, .ejectedForAnswers, .down: metrics.add(.endpointsEjected)
+    case .back, .up: break
+    }
+    errorLog.write(change.event, now: now, wall: kernel.wallClock()) { line in
+      line.field("upstream", upstream.name)
       line.field("endpoint", endpoint.name)
-      if let span { line.field("seconds", UInt64(clamping: span.milliseconds / 1000)) }
+      line.field("reason", word: change.reason)
+      guard let span = change.span else { return }
+      line.field("seconds", UInt64(clamping: span.milliseconds / 1000))
+    }
+  }
+}
+
+extension EndpointChange {
+  fileprivate var event: LogEvent {
+    switch self {
+    case .ejected, .ejectedForAnswers, .down: .endpointEjected
+    case .back, .up: .endpointBack
+    }
+  }
+
+  fileprivate var reason: StaticString {
+    switch self {
+    case .ejected: "connects failed"
+    case .ejectedForAnswers: "bad answers"
+    case .back: "in order again"
+    case .down: "health checks failed"
+    case .up: "health checks passed"
+    }
+  }
+
+  fileprivate var span: TimeSpan? {
+    switch self {
+    case .ejected(let span), .ejectedForAnswers(let span): span
+    case .back, .down, .up: nil
     }
   }
 }

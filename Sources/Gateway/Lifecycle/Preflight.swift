@@ -179,45 +179,24 @@ struct Preflight {
   }
 
   private mutating func upstream(_ settings: UpstreamSettings) -> UpstreamPlan {
-    var plan = UpstreamPlan(addresses: [], serverNames: [], tls: nil)
+    var plan = UpstreamPlan(endpoints: [], tls: nil)
     plan.host = settings.host
     plan.addsForwarded = settings.forwarded
+    plan.queue = settings.queue
     plan.proxyProtocol = settings.proxyProtocol
     if let tls = settings.tls { plan.tls = clientContext(tls) }
-    let isTLS = settings.tls != nil
     if let sticky = settings.sticky, sticky.cookie != nil, sticky.secret == nil {
       warn(
         settings.location,
         "upstream \(settings.name): sticky has no secret, so that its cookies are good for this"
           + " process only")
     }
-    for endpoint in settings.endpoints {
-      guard let addresses = resolve(endpoint.address, endpoint.location) else { continue }
-      let name = settings.tls?.serverName ?? Self.hostName(endpoint.address)
-      for address in addresses where !plan.addresses.contains(address) {
-        plan.addresses.append(address)
-        plan.shares.append(
-          EndpointShare(weight: endpoint.weight, connectionsMax: endpoint.connectionsMax))
-        plan.serverNames.append(name)
-        guard settings.host == .endpoint else { continue }
-        plan.hosts.append(Array(Self.hostField(endpoint.address, isTLS: isTLS).utf8))
-      }
+    var names = EndpointNames()
+    plan.endpoints = names.endpoints(of: settings)
+    for failure in names.failures {
+      report(failure.location, "cannot resolve \(failure.name): \(failure.reason.description)")
     }
     return plan
-  }
-
-  private static func hostName(_ address: EndpointAddress) -> String {
-    switch address {
-    case .hostPort(let pair): pair.host
-    case .unix: "localhost"
-    }
-  }
-
-  /// The authority of an endpoint (RFC 9110 section 7.2): the scheme's own port is left out.
-  private static func hostField(_ address: EndpointAddress, isTLS: Bool) -> String {
-    guard case .hostPort(let pair) = address else { return hostName(address) }
-    let host = if case .v6 = pair.literal { "[\(pair.host)]" } else { pair.host }
-    return pair.port == (isTLS ? 443 : 80) ? host : "\(host):\(pair.port)"
   }
 
   private mutating func resolve(

@@ -10,7 +10,7 @@ import Telemetry
 import Wire
 
 /// One worker as the supervisor sees it.
-private struct WorkerHandle {
+private struct WorkerHandle: Sendable {
   let mailbox: Mailbox
   let wakeup: Wakeup
   let metrics: WorkerMetrics
@@ -87,6 +87,10 @@ struct Supervisor: ~Copyable {
       try errors.start(name: "log")
       if access !== errors { try access.start(name: "access-log") }
       try startWorkers(shared, sets)
+      let handles = workers
+      try NameWatch.start(shared) { upstream, table in
+        for worker in handles { worker.post(.endpoints(upstream, table)) }
+      }
       announce(bound)
       ready(bound)
     } catch {
@@ -100,7 +104,7 @@ struct Supervisor: ~Copyable {
   private mutating func makeShared(_ bound: [SocketAddress]) -> SharedState {
     var upstreams = prepared.upstreams
     // The demo's echo backend listens on a port that nobody knew before.
-    if isDemo, let echo = bound.last { upstreams[0].addresses = [echo] }
+    if isDemo, let echo = bound.last { upstreams[0].endpoints = [EndpointPlan(address: echo)] }
     return SharedState(
       snapshot: prepared.snapshot, upstreams: upstreams,
       demo: isDemo ? DemoPorts(http: bound[0].port ?? 0, https: bound[1].port ?? 0) : nil,
