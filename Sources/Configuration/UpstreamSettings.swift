@@ -30,6 +30,8 @@ public struct UpstreamSettings: Sendable, Equatable {
   public var hash: ClientKey?
   /// nil: requests of one client may go anywhere.
   public var sticky: StickySettings?
+  /// nil: endpoints are judged by what requests meet only.
+  public var health: HealthSettings?
   /// nil: plain TCP.
   public var tls: UpstreamTLSSettings?
   public var location = SourceLocation()
@@ -77,6 +79,10 @@ extension UpstreamSettings: ConfigSection {
       "proxy_protocol", \.proxyProtocol, .word([("off", .off), ("v1", .v1), ("v2", .v2)]),
       "Begin every connection with a PROXY header that names the client."),
     ConfigKey(
+      "health", \.health, .whenPresent(.section()),
+      "Checks of every endpoint. Without this section an endpoint is taken out only when connects to"
+        + " it fail or when it answers 5xx again and again; with it also before a client meets that."),
+    ConfigKey(
       "tls", \.tls, .whenPresent(.section()),
       "TLS to the endpoints; without this section it is plain."),
   ]
@@ -87,6 +93,7 @@ extension UpstreamSettings: ConfigSection {
     upstream.balance = .hash
     upstream.hash = .address
     upstream.sticky = .example
+    upstream.health = .example
     upstream.tls = .example
     return upstream
   }

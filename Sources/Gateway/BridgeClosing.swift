@@ -24,6 +24,7 @@ extension Worker where K: ~Copyable {
     }
     if exchanges[exchange].closedBy == nil {
       exchanges[exchange].closedBy = leg == .client ? .client : .backend
+      if leg == .backend { backendEnded(exchange, hasClosed: true) }
     }
     // Forwarded just now, unless a Close of ours had gone that way before.
     exchanges[exchange].bridge.from[leg.index].closeSent = true
@@ -84,6 +85,9 @@ extension Worker where K: ~Copyable {
   mutating func endBridge(_ exchange: SlotID, _ fault: Fault) {
     guard exchanges.contains(exchange), exchanges[exchange].bridge.fault == nil else { return }
     exchanges[exchange].bridge.fault = fault
+    if fault == .backendVanished, exchanges[exchange].closedBy == nil {
+      backendEnded(exchange, hasClosed: false)
+    }
     exchanges[exchange].bridge.isDraining = fault.waitsForFrameEnd
     if exchanges[exchange].closedBy == nil { exchanges[exchange].closedBy = fault.closedBy }
     metrics.add(fault.counter, 1)

@@ -142,7 +142,6 @@ extension Worker where K: ~Copyable {
     if exchanges[exchange].bridge.fault == nil, !isTunnel {
       metrics.add(end.closedBy == .client ? .closesByClient : .closesByBackend)
     }
-    if !isTunnel { endpointJudged(exchange) }
     if let facts = exchanges[exchange].facts {
       accessLog.close(facts, end, wall: kernel.wallClock())
     }

@@ -17,6 +17,8 @@ enum ConnectionRole {
   case stream(StreamLink)
   /// A backend's, opened for one exchange.
   case upstream(ResponseParser)
+  /// A check of an endpoint's health.
+  case probe(HealthProbe, ResponseParser)
   /// A client of the built-in echo backend.
   case echo(EchoSession)
 }

@@ -114,6 +114,7 @@ extension Worker where K: ~Copyable {
       case .front, .stream: bytes.withSpan { requestBytesReceived(id, $0) }
       // Idle, and nobody has asked it for anything.
       case .upstream: closeNow(id)
+      case .probe(let probe, _): bytes.withSpan { probeReceived(id, probe, $0) }
       }
     }
   }
@@ -214,7 +215,7 @@ extension Worker where K: ~Copyable {
     case .front where connections[id].exchange == nil:
       setTimeout(id, .keepAliveIdle, after: shared.timeouts.keepAlive)
     case .http2(let front): setHTTP2Timeout(id, front)
-    case .front, .stream, .upstream, .echo: break
+    case .front, .stream, .upstream, .probe, .echo: break
     }
   }
 
@@ -315,6 +316,7 @@ extension Worker where K: ~Copyable {
   mutating func connectionLost(_ id: SlotID, _ loss: ConnectionLoss) {
     guard connections.contains(id) else { return }
     let exchange = connections[id].exchange
+    if case .probe(let probe, _) = connections[id].role { return probeLost(probe, loss) }
     if exchange == nil { noteLoss(id, loss) }
     // The system would keep and resend for minutes what a stalled peer has not taken.
     if loss == .writeStalled { abortNow(id) } else { closeNow(id) }

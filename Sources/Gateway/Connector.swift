@@ -109,6 +109,7 @@ extension Worker where K: ~Copyable {
   /// A TLS handshake is complete: a client's request may come, or ours may go to the backend.
   mutating func tlsEstablished(_ id: SlotID) {
     guard let exchange = connections[id].exchange else {
+      if case .probe(let probe, _) = connections[id].role { return probeEstablished(id, probe) }
       metrics.add(.tlsHandshakes)
       if speaksHTTP2(id) { return beginHTTP2(id) }
       return setTimeout(id, .requestHead, after: shared.timeouts.requestHead)

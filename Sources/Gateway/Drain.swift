@@ -34,7 +34,7 @@ extension Worker where K: ~Copyable {
       case .front where connections[id].input.isEmpty: finish(id, lingering: false)
       case .echo: endEcho(id)
       case .http2(let front): beginGoingAway(id, front)
-      case .upstream: closeNow(id)
+      case .upstream, .probe: closeNow(id)
       case .front, .stream: break
       }
     }

@@ -220,7 +220,9 @@ extension Worker where K: ~Copyable {
     guard connections.contains(id) else { return }
     metrics.add(fault.counter)
     let keeps = keepsConnectionUnread(request.head) && !fault.closesConnection && !closes
-    if let response = special ?? LocalResponse.fault(fault, closes: !keeps) {
+    if let response = special
+      ?? LocalResponse.fault(fault, closes: !keeps, requestID: request.facts.requestID)
+    {
       answer(id, response, to: request, fault: fault.word, detail: detail)
     }
     answered(id, keeps: keeps)

@@ -34,10 +34,12 @@ struct LocalResponse {
   }
 
   /// The answer for a fault, nil where the table has none. It closes the connection where the fault
-  /// asks for it or `closes` does.
-  static func fault(_ fault: Fault, closes: Bool) -> LocalResponse? {
+  /// asks for it or `closes` does. `requestID`: what its log line can be found by; nil where no
+  /// request could be read.
+  static func fault(_ fault: Fault, closes: Bool, requestID: [UInt8]? = nil) -> LocalResponse? {
     guard let status = fault.status else { return nil }
-    let text = "\(status) \(Self.reason(status))\n\n\(Self.explanation(fault))\n"
+    var text = "\(status) \(Self.reason(status))\n\n\(Self.explanation(fault))\n"
+    if let requestID { text += "\nRequest: \(printable(requestID))\n" }
     return plain(status, text, closes: closes || fault.closesConnection)
   }
 

@@ -41,7 +41,7 @@ extension Worker where K: ~Copyable {
     case .front where connections[id].exchange == nil: return id
     // What it says itself is bounded by its session; its streams have sources of their own.
     case .http2: return nil
-    case .front, .stream, .upstream: break
+    case .front, .stream, .upstream, .probe: break
     }
     guard let exchange = connections[id].exchange, exchanges.contains(exchange),
       let source = exchanges[exchange].other(than: id), connections.contains(source)

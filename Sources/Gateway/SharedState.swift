@@ -55,6 +55,8 @@ struct UpstreamPlan: Sendable {
   /// The Host that backends see; for `.endpoint` it is in `endpoints`.
   var host = UpstreamSettings.Host.preserve
   var addsForwarded = false
+  /// Nil: no checks.
+  var health: HealthSettings?
   /// Requests that may wait while all endpoints are full, over all workers.
   var queue = 0
   /// What each connection begins with. One that begins so is its client's alone.

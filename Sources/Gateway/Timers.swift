@@ -9,6 +9,8 @@ enum TimerOwner: Sendable, Equatable {
   case connection(SlotID)
   case exchange(SlotID)
   case acceptPause
+  /// Of the endpoint of that number.
+  case probe(UInt64)
   case drain
 }
 
@@ -111,7 +113,7 @@ struct Timers: ~Copyable {
     switch entry.owner {
     case .connection(let id): connections.contains(id) && connections[id].armedAt == entry.deadline
     case .exchange(let id): exchanges.contains(id) && exchanges[id].armedAt == entry.deadline
-    case .acceptPause, .drain: true
+    case .acceptPause, .drain, .probe: true
     }
   }
 

@@ -48,7 +48,7 @@ extension Worker where K: ~Copyable {
     dial(exchange)
   }
 
-  private mutating func freshKey() -> [UInt8] {
+  mutating func freshKey() -> [UInt8] {
     let random = (kernel.random(), kernel.random())
     var bytes: [UInt8] = []
     for word in [random.0, random.1] {
@@ -59,7 +59,7 @@ extension Worker where K: ~Copyable {
     return Digest.base64(bytes.span)
   }
 
-  private static func accept(_ key: [UInt8]) -> [UInt8] {
+  static func accept(_ key: [UInt8]) -> [UInt8] {
     Handshake.accept(key: key.span, sha1: { Digest.sha1($0) }, base64: { Digest.base64($0) })
   }
 

@@ -69,6 +69,8 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   let upstreams: [WorkerUpstream]
   /// Exchanges in the queues of `upstreams`.
   var waiting = 0
+  /// Of the first worker: the checks of endpoints, by their numbers.
+  var probes: [UInt64: HealthProbe] = [:]
   var nextExchange: UInt64 = 0
   var drainDeadline: MonotonicTime?
   var isStopped = false
@@ -104,6 +106,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   mutating func start() -> Bool {
     guard kernel.watch(wakeup, .read, token: Token.wakeup) else { return false }
     for index in listeners.indices where !watchListener(index) { return false }
+    for upstream in upstreams { beginProbes(upstream) }
     return true
   }
 
@@ -118,7 +121,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     for index in events.indices { dispatch(events[index]) }
     fireTimers()
     serveCrowded()
-    serveWaiting()
+    serveQueues()
     sendMarked()
     if drainDeadline != nil { continueDrain() }
   }

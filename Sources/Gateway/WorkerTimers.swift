@@ -61,6 +61,7 @@ extension Worker where K: ~Copyable {
       case .connection(let id): fire(connection: id)
       case .exchange(let id): fire(exchange: id)
       case .acceptPause: resumeAccepting()
+      case .probe(let endpoint): probeDue(endpoint, entry.deadline)
       case .drain: break
       }
       if !casualties.isEmpty { reapCasualties() }

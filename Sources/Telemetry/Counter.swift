@@ -21,7 +21,7 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case http2QueuedControlFloods
   // Backends
   case connectAttempts, connectionsReused, retries, connectFailures, endpointsEjected
-  case requestsQueued, queueTimeouts
+  case requestsQueued, queueTimeouts, healthChecks, healthChecksFailed
   case endpointsExhausted, backendSilent, backendAnswersBroken
   case backendRefusals
   // Bridges and tunnels
@@ -90,6 +90,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
       ("connections_reused", "Requests sent on a connection that had served before.")
     case .retries: ("retries", "Requests sent again because a reused connection had closed.")
     case .connectFailures: ("connect_failures", "Connections to backends that did not come about.")
+    case .healthChecks: ("health_checks", "Checks of endpoints begun.")
+    case .healthChecksFailed: ("health_checks_failed", "Checks that an endpoint did not pass.")
     case .requestsQueued: ("requests_queued", "Requests that waited for an endpoint with room.")
     case .queueTimeouts: ("queue_timeouts", "Requests that waited for room in vain: 503.")
     case .endpointsEjected:

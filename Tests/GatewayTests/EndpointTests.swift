@@ -91,6 +91,72 @@ struct EndpointTests {
   }
 }
 
+@Suite("An endpoint that answers badly")
+struct BadAnswerTests {
+  @Test("is taken out by five bad answers in a row, and only while there is another")
+  func ejection() {
+    let endpoint = endpoint()
+    for _ in 0..<4 { #expect(endpoint.answeredBadly(at(0), mayEject: true) == nil) }
+    #expect(endpoint.answeredWell(at(0)) == nil)
+    for _ in 0..<4 { #expect(endpoint.answeredBadly(at(0), mayEject: true) == nil) }
+    #expect(endpoint.answeredBadly(at(0), mayEject: false) == nil && !endpoint.isOut(at(0)))
+    #expect(endpoint.answeredBadly(at(0), mayEject: true) == .ejectedForAnswers(for: .seconds(10)))
+    #expect(endpoint.isOut(at(9)) && !endpoint.isOut(at(10)))
+  }
+
+  @Test("is forgiven what was longer than a minute ago")
+  func memory() {
+    let endpoint = endpoint()
+    for second: Int64 in 0..<10 {
+      #expect(endpoint.answeredBadly(at(second * 61), mayEject: true) == nil)
+    }
+  }
+
+  @Test("comes back by a good answer, and not by taking a connection")
+  func recovery() {
+    let endpoint = endpoint()
+    for _ in 0..<5 { _ = endpoint.answeredBadly(at(0), mayEject: true) }
+    #expect(endpoint.connected(at(11)) == nil && endpoint.isOnTrial)
+    #expect(endpoint.answeredBadly(at(11), mayEject: true) == .ejectedForAnswers(for: .seconds(20)))
+    #expect(endpoint.answeredWell(at(32)) == .back && !endpoint.isOnTrial)
+    #expect(endpoint.answeredWell(at(32)) == nil)
+  }
+}
+
+@Suite("An endpoint that is checked")
+struct CheckedEndpointTests {
+  private func check(_ endpoint: Endpoint, _ passed: Bool) -> EndpointChange? {
+    endpoint.checked(passed: passed, at(0), rise: 2, fall: 3)
+  }
+
+  @Test("is judged by its first check, and then by as many in a row as it takes")
+  func checks() {
+    let endpoint = endpoint()
+    #expect(!endpoint.isOut(at(0)))
+    #expect(check(endpoint, false) == .down && endpoint.isOut(at(1_000)))
+    #expect(check(endpoint, true) == nil && check(endpoint, false) == nil)
+    #expect(check(endpoint, true) == nil && endpoint.isDown)
+    #expect(check(endpoint, true) == .up && !endpoint.isOut(at(0)))
+    #expect(check(endpoint, false) == nil && check(endpoint, false) == nil)
+    #expect(check(endpoint, true) == nil)
+    #expect(check(endpoint, false) == nil && check(endpoint, false) == nil)
+    #expect(check(endpoint, false) == .down)
+  }
+
+  @Test("that it is in order at the beginning is no news")
+  func beginning() { #expect(check(endpoint(), true) == nil) }
+
+  @Test("comes back slowly, and whatever it was taken out for before is over")
+  func back() {
+    let endpoint = endpoint()
+    for _ in 0..<3 { _ = endpoint.failed(at(0)) }
+    #expect(check(endpoint, false) == .down)
+    #expect(endpoint.checked(passed: true, at(1), rise: 1, fall: 1) == .up)
+    #expect(!endpoint.isOut(at(1)) && !endpoint.isOnTrial)
+    #expect(endpoint.share(at(1)) == Endpoint.leastShare)
+  }
+}
+
 @Suite("An endpoint that several threads use")
 struct SharedEndpointTests {
   private func inParallel<Result: Sendable>(
@@ -202,6 +268,31 @@ struct EndpointTableTests {
     #expect(take(table, &turn) != nil && take(table, &turn) != nil)
     #expect(take(table, &turn) == nil)
     #expect(table.endpoints.map(\.inUse) == [1, 1])
+  }
+
+  @Test("only one that lacks nothing but room is full")
+  func isFull() {
+    let table = table(2, limits: [1, nil])
+    var turn = table.makeTurn(worker: 0, now: at(0))
+    #expect(take(table, &turn) == 0)
+    #expect(!table.isFull(.init(), besides: [], &turn, now: at(0)), "the other one has room")
+    #expect(table.isFull(.init(), besides: [1], &turn, now: at(0)))
+    eject(table.endpoints[1])
+    #expect(table.isFull(.init(), besides: [], &turn, now: at(0)))
+    table.endpoints[0].giveBack()
+    #expect(!table.isFull(.init(), besides: [], &turn, now: at(0)))
+  }
+
+  @Test("the endpoints that stay in another table keep what they carry")
+  func replacing() {
+    let table = table(3)
+    var turn = table.makeTurn(worker: 0, now: at(0))
+    for _ in 0..<6 { _ = take(table, &turn) }
+    let next = table.replacing(
+      with: [3, 1].map { EndpointPlan(address: address($0)) })
+    #expect(next.endpoints.map(\.inUse) == [0, 2])
+    #expect(next.endpoints[1] === table.endpoints[1])
+    #expect(next.holds(table.endpoints[1]) && !next.holds(table.endpoints[0]))
   }
 
   @Test("an upstream that is down takes one request a second, and only first attempts")

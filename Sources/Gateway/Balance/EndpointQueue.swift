@@ -29,7 +29,7 @@ extension Worker where K: ~Copyable {
   }
 
   /// Once per turn, in the order of their coming.
-  mutating func serveWaiting() {
+  mutating func serveQueues() {
     guard waiting > 0 else { return }
     for upstream in upstreams where !upstream.waiting.isEmpty {
       var queue: [SlotID] = []

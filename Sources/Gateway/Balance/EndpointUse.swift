@@ -50,6 +50,7 @@ extension Worker where K: ~Copyable {
         if connections.contains(id), connections[id].exchange == nil { closeNow(id) }
       }
     }
+    beginProbes(upstreams[upstream])
   }
 
   // MARK: Health
@@ -76,21 +77,17 @@ extension Worker where K: ~Copyable {
       upstream, endpoint)
   }
 
-  /// A bridge has ended. A backend that leaves soon and without a reason is not in order; one that
-  /// closes normally (1000, 1001, no code) is, however soon. Other ends say nothing about it.
-  mutating func endpointJudged(_ exchange: SlotID) {
-    let lasted = now - exchanges[exchange].startedAt
+  /// A backend has ended a bridge. One that goes soon, with 1011 or without a Close, is not in order;
+  /// one that closes normally (1000, 1001, no code) is, however soon.
+  mutating func backendEnded(_ exchange: SlotID, hasClosed: Bool) {
+    let isEarly = now - exchanges[exchange].startedAt <= Endpoint.earlyEnd
     let code = exchanges[exchange].bridge.from[Leg.backend.index].closeCode
-    switch exchanges[exchange].bridge.fault {
-    case .backendVanished: endpointAnswered(exchange, well: lasted > Endpoint.earlyEnd)
-    case .none where exchanges[exchange].closedBy == .backend:
-      endpointAnswered(exchange, well: code != 1011 || lasted > Endpoint.earlyEnd)
-    default: break
-    }
+    endpointAnswered(exchange, well: !isEarly || hasClosed && code != 1011)
   }
 
   mutating func note(
-    _ change: EndpointChange?, _ upstream: WorkerUpstream, _ endpoint: Endpoint
+    _ change: EndpointChange?, _ upstream: WorkerUpstream, _ endpoint: Endpoint,
+    detail: String? = nil
   ) {
     guard let change else { return }
     switch change {
@@ -101,6 +98,7 @@ extension Worker where K: ~Copyable {
       line.field("upstream", upstream.name)
       line.field("endpoint", endpoint.name)
       line.field("reason", word: change.reason)
+      if let detail { line.field("detail", detail) }
       guard let span = change.span else { return }
       line.field("seconds", UInt64(clamping: span.milliseconds / 1000))
     }
@@ -134,7 +132,7 @@ extension EndpointChange {
 }
 
 extension Errno {
-  fileprivate var isOwnShortage: Bool {
+  var isOwnShortage: Bool {
     switch self {
     case .tooManyFiles, .noMemory, .addressNotAvailable: true
     case .connectionRefused, .connectionReset, .brokenPipe, .timedOut, .hostUnreachable,

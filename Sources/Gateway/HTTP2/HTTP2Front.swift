@@ -208,7 +208,7 @@ extension Worker where K: ~Copyable {
         front.isCrowded = false
         serveWaiting(front)
       case .front: serveRequests(id)
-      case .stream, .upstream, .echo: break
+      case .stream, .upstream, .probe, .echo: break
       }
     }
   }

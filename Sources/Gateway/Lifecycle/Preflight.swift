@@ -183,6 +183,7 @@ struct Preflight {
     plan.host = settings.host
     plan.addsForwarded = settings.forwarded
     plan.queue = settings.queue
+    plan.health = settings.health
     plan.proxyProtocol = settings.proxyProtocol
     if let tls = settings.tls { plan.tls = clientContext(tls) }
     if let sticky = settings.sticky, sticky.cookie != nil, sticky.secret == nil {
