@@ -81,7 +81,8 @@ extension UpstreamSettings: ConfigSection {
     ConfigKey(
       "health", \.health, .whenPresent(.section()),
       "Checks of every endpoint. Without this section an endpoint is taken out only when connects to"
-        + " it fail or when it answers 5xx again and again; with it also before a client meets that."),
+        + " it fail or when it answers 5xx again and again; with it also before a client meets that."
+    ),
     ConfigKey(
       "tls", \.tls, .whenPresent(.section()),
       "TLS to the endpoints; without this section it is plain."),
