@@ -7,6 +7,7 @@ struct RootSettings: ConfigSection {
   /// Only for the reference: `Includes` takes this key out of every file before the rest is read.
   var include: [String] = []
   var workers: Int?
+  var watch = false
   var trustedProxies: [WrittenBlock] = []
   var log = LogSettings()
   var limits = Limits()
@@ -23,6 +24,9 @@ struct RootSettings: ConfigSection {
     ConfigKey(
       "workers", \.workers, .word("auto", or: .integer(1...1024)),
       "Threads that carry connections; auto: as many as the cores this process may use."),
+    ConfigKey(
+      "watch", \.watch, .boolean,
+      "Reload when this file, one it includes, a certificate or a key changes, without a signal."),
     ConfigKey(
       "trusted_proxies", \.trustedProxies, .list(of: .addressBlock),
       "Peers whose X-Forwarded-* fields and PROXY headers count. Everybody else's fields are"

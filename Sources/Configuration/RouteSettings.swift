@@ -27,6 +27,14 @@ public struct RouteSettings: Sendable, Equatable {
     self.upstreamName = upstreamName
     self.upstream = upstream
   }
+
+  /// Equal but for the place in the file.
+  public func isSame(as other: Self) -> Bool {
+    var other = other
+    other.location = location
+    other.upstream = upstream
+    return self == other
+  }
 }
 
 extension RouteSettings: ConfigSection {

@@ -12,6 +12,8 @@ public final class Snapshot: Sendable {
   public let upstreams: [UpstreamSettings]
   /// In the order of the file, which is the last tie-breaker of routing.
   public let routes: [RouteSettings]
+  /// Changed files are reloaded without a signal.
+  public let watchesFiles: Bool
   public let log: LogSettings
   public let limits: Limits
   public let timeouts: Timeouts
@@ -19,13 +21,15 @@ public final class Snapshot: Sendable {
   public init(
     workers: Int? = nil, trustedProxies: [AddressBlock] = [], listeners: [ListenerSettings] = [],
     upstreams: [UpstreamSettings] = [], routes: [RouteSettings] = [],
-    log: LogSettings = LogSettings(), limits: Limits = Limits(), timeouts: Timeouts = Timeouts()
+    log: LogSettings = LogSettings(), limits: Limits = Limits(), timeouts: Timeouts = Timeouts(),
+    watchesFiles: Bool = false
   ) {
     self.workers = workers
     self.trustedProxies = trustedProxies
     self.listeners = listeners
     self.upstreams = upstreams
     self.routes = routes
+    self.watchesFiles = watchesFiles
     self.log = log
     self.limits = limits
     self.timeouts = timeouts

@@ -37,6 +37,17 @@ public struct UpstreamSettings: Sendable, Equatable {
   public var location = SourceLocation()
 
   public init(name: String) { self.name = name }
+
+  /// Equal but for the place in the file.
+  public func isSame(as other: Self) -> Bool { withoutPlaces == other.withoutPlaces }
+
+  private var withoutPlaces: Self {
+    var copy = self
+    copy.location = SourceLocation()
+    for index in endpoints.indices { copy.endpoints[index].location = SourceLocation() }
+    copy.tls?.location = SourceLocation()
+    return copy
+  }
 }
 
 extension UpstreamSettings: ConfigSection {

@@ -4,6 +4,8 @@ public import Bytes
 /// How WebSockets of a route are carried.
 public struct WebSocketSettings: Sendable, Equatable {
   public enum Mode: Sendable, Equatable { case bridge, tunnel, off }
+  /// What becomes of open WebSockets when a reload changes or removes their route.
+  public enum OnChange: Sendable, Equatable { case keep, close }
   public enum Compression: Sendable, Equatable { case passthrough, off }
 
   public var mode = Mode.bridge
@@ -11,6 +13,7 @@ public struct WebSocketSettings: Sendable, Equatable {
   public var compression = Compression.passthrough
   /// Bytes of one message, its fragments added up; with compression, bytes on the wire.
   public var maxMessage: UInt64 = 16 * 1024 * 1024
+  public var onChange = OnChange.keep
 
   public init() {}
 }
@@ -29,6 +32,10 @@ extension WebSocketSettings: ConfigSection {
     ConfigKey(
       "max_message", \.maxMessage, .size(1...(1 << 40)),
       "The largest message; larger ones end in Close 1009. Counted as sent, so compressed."),
+    ConfigKey(
+      "on_change", \.onChange, .word([("keep", .keep), ("close", .close)]),
+      "Open WebSockets when a reload changes this route or removes it: keep: they go on as they"
+        + " began; close: they are told 1001, evenly over timeouts.drain."),
   ]
 }
 

@@ -10,7 +10,8 @@ import Wire
 
 /// A bound socket of a worker. With TCP each worker has its own (SO_REUSEPORT); unix sockets cannot
 /// do that and are shared by all workers.
-struct Listener {
+struct Listener: Sendable {
+  /// None when a reload has closed it: connections it has accepted go on.
   var descriptor: Descriptor
   var service: ListenerService
   var tls: TLSContext?
@@ -21,9 +22,11 @@ struct Listener {
   var expectsProxyHeader = false
   /// The port clients connect to, for X-Forwarded-Port; 0 for unix sockets.
   var port: UInt16 = 0
+
+  var isOpen: Bool { descriptor != .none }
 }
 
-enum ListenerService {
+enum ListenerService: Sendable {
   case gateway
   /// The built-in echo backend.
   case echo
@@ -152,7 +155,7 @@ extension Worker where K: ~Copyable {
   private mutating func restAccepting(resumeAfter pause: TimeSpan?) {
     guard isAccepting else { return }
     isAccepting = false
-    for listener in listeners { kernel.unwatch(listener.descriptor) }
+    for listener in listeners where listener.isOpen { kernel.unwatch(listener.descriptor) }
     if let pause {
       isResting = true
       timers.add(.acceptPause, at: now + pause)
@@ -165,14 +168,14 @@ extension Worker where K: ~Copyable {
     isResting = false
     guard !isAccepting, drainDeadline == nil else { return }
     isAccepting = true
-    for index in listeners.indices where !watchListener(index) {
+    for index in listeners.indices where listeners[index].isOpen && !watchListener(index) {
       return restAccepting(resumeAfter: Self.acceptPause)
     }
   }
 
   /// Stops for good: the sockets are closed, so that the kernel refuses new connections.
   mutating func closeListeners() {
-    for listener in listeners {
+    for listener in listeners where listener.isOpen {
       if isAccepting { kernel.unwatch(listener.descriptor) }
       kernel.close(listener.descriptor)
     }

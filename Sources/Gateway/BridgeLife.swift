@@ -32,7 +32,7 @@ extension Worker where K: ~Copyable {
     metrics.add(.bridgesOpened)
     scheduleKeepAlive(exchange)
     useWhatWaited(exchange)
-    if drainDeadline != nil, exchanges.contains(exchange) { endBridge(exchange, .drain) }
+    if drainDeadline != nil, exchanges.contains(exchange) { endBridge(exchange, drainFault) }
   }
 
   mutating func beginTunnel(_ exchange: SlotID) {
@@ -41,7 +41,7 @@ extension Worker where K: ~Copyable {
     setTimeout(
       exchange: exchange, .tunnelIdle, after: route(of: exchange).timeouts.tunnelIdle)
     useWhatWaited(exchange)
-    if drainDeadline != nil, exchanges.contains(exchange) { endTunnel(exchange, .drain) }
+    if drainDeadline != nil, exchanges.contains(exchange) { endTunnel(exchange, drainFault) }
   }
 
   private mutating func useWhatWaited(_ exchange: SlotID) {

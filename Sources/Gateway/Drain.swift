@@ -1,30 +1,55 @@
-// SIGTERM: no new connections, every bridge told 1001 at a frame boundary, and the end when the last
-// one has gone or the time is up.
+// SIGTERM: no new connections, every bridge told to go at a frame boundary, evenly over the time there
+// is, and the end when the last one has gone or the time is up.
 
 import Configuration
 import Bytes
+import Kernel
 import Telemetry
 
 extension Worker where K: ~Copyable {
-  mutating func beginDrain() {
+  /// `fault`: what WebSockets are told. An upgrade under way is let through, and told as soon as it is
+  /// a bridge.
+  mutating func beginDrain(_ fault: Fault) {
     guard drainDeadline == nil else { return }
     closeListeners()
-    let deadline = now + shared.snapshot.timeouts.drain
-    drainDeadline = deadline
-    timers.add(.drain, at: deadline)
-    for index in 0..<exchanges.indexLimit {
-      guard let exchange = exchanges.id(at: index) else { continue }
-      if isOverHTTP2(exchange) { continue }
-      switch exchanges[exchange].phase {
-      case .bridge: endBridge(exchange, .drain)
-      case .tunnel: endTunnel(exchange, .drain)
-      // An upgrade under way is let through, and told to go as soon as it is a bridge.
-      case .connecting, .awaitingAnswer, .relayingResponse: break
-      }
-    }
+    let time = shared.snapshot.timeouts.drain
+    drainDeadline = now + time
+    drainFault = fault
+    timers.add(.drain, at: now + time)
+    let sockets = openSockets()
+    // A few over HTTP/2 go with the last GOAWAY of their connection.
+    let isHerd = sockets.count > Departures.fewMax
+    departures = Departures()
+    departures.add(
+      isHerd ? sockets : sockets.filter { !isOverHTTP2($0) }, over: time, now: now, fault)
+    continueDepartures()
     closeIdleConnections()
     reapCasualties()
     continueDrain()
+  }
+
+  /// Tells a part of the WebSockets to go, and goes on.
+  mutating func dismiss(percent: Int) {
+    guard drainDeadline == nil else { return }
+    let sockets = openSockets()
+    let count = (sockets.count * percent + 99) / 100
+    departures.add(
+      Array(sockets.prefix(count)), over: shared.snapshot.timeouts.drain, now: now, .drain)
+    continueDepartures()
+  }
+
+  /// In no order: neighbours in the table are often of one client.
+  private mutating func openSockets() -> [SlotID] {
+    var sockets: [SlotID] = []
+    for index in 0..<exchanges.indexLimit {
+      guard let exchange = exchanges.id(at: index), isOpenSocket(exchange) else { continue }
+      sockets.append(exchange)
+    }
+    for index in sockets.indices.dropFirst() {
+      let other = Int(kernel.random().multipliedFullWidth(by: UInt64(index + 1)).high)
+      sockets.swapAt(index, other)
+    }
+    return sockets
   }
 
   private mutating func closeIdleConnections() {

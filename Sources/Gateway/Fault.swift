@@ -22,7 +22,7 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
   case clientWriteStalled, backendWriteStalled, clientCloseTimedOut, backendCloseTimedOut
   case tunnelIdle
   // At any time
-  case drain, gatewayFault
+  case drain, superseded, routeChanged, gatewayFault
 
   /// What the table says about one reason.
   struct Row {
@@ -143,6 +143,10 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
 
     case .drain:
       Row(nil, 1001, 1001, .gateway, "drain", .drainCloses)
+    case .superseded:
+      Row(nil, 1012, 1001, .gateway, "superseded", .drainCloses)
+    case .routeChanged:
+      Row(nil, 1001, 1001, .gateway, "route_changed", .reloadCloses)
     case .gatewayFault:
       Row(500, 1011, 1011, .gateway, closes: true, "gateway_fault", .gatewayFaults)
     }

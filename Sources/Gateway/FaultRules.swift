@@ -37,7 +37,7 @@ extension Fault {
   }
 
   /// A drain may take its time: a Close that is owed waits for the frame's end.
-  var waitsForFrameEnd: Bool { self == .drain }
+  var waitsForFrameEnd: Bool { self == .drain || self == .superseded || self == .routeChanged }
 
   static func of(_ violation: HTTPViolation) -> Fault {
     if violation == .http2NotEnabled { return .http2NotEnabled }

@@ -144,7 +144,7 @@ extension Worker where K: ~Copyable {
   ) -> ConnectionFacts {
     nextExchange &+= 1
     var name: [UInt8] = []
-    ASCII.appendHex(UInt64(shared.processTag), digits: 8, to: &name)
+    ASCII.appendHex(UInt64(shared.process.tag), digits: 8, to: &name)
     name.append(UInt8(ascii: "-"))
     ASCII.appendHex(UInt64(index) << 40 | nextExchange, digits: 12, to: &name)
     return ConnectionFacts(

@@ -224,7 +224,8 @@ struct LocalResponse {
     case .noRoute: "Nothing is served at this address."
     case .originRefused: "The origin of this WebSocket is not allowed here."
     case .limitReached: "The gateway is at its limit. Try again later."
-    case .refusingWork, .drain: "The gateway is stopping. Try again later."
+    case .refusingWork, .drain, .superseded, .routeChanged:
+      "The gateway is stopping. Try again later."
     case .noEndpoint, .connectFailed, .backendTLSFailed:
       "The backend cannot be reached. Try again later."
     case .backendSilent, .backendTimedOut, .backendWriteStalled:

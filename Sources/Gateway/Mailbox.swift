@@ -5,10 +5,15 @@ import Synchronization
 
 /// What a worker can be told from outside.
 enum WorkerMessage: Sendable {
-  /// Stop accepting, close every bridge with 1001, end when nothing is left or time is up.
-  case drain
-  /// The upstream of that number has other endpoints.
-  case endpoints(Int, EndpointTable)
+  /// Stop accepting, tell every bridge to go, end when nothing is left or time is up. With what: 1001
+  /// or, when another process has taken over, 1012.
+  case drain(Fault)
+  /// Tell so many in a hundred to go.
+  case dismiss(percent: Int)
+  /// An upstream has other endpoints.
+  case endpoints(EndpointTable)
+  /// A reload: what is new counts for what begins from here on.
+  case change(WorkerChange)
   /// End now.
   case stop
 }

@@ -1,4 +1,5 @@
-// What all workers of a process share: compiled from the snapshot at start, never changed after.
+// What all workers of a process share: compiled from a snapshot, at start and by each reload, and never
+// changed after.
 
 import Bytes
 import Configuration
@@ -23,7 +24,12 @@ final class RoutePlan: Sendable {
   let headers: HeaderSettings
   let timeouts: RouteTimeouts
 
-  init(_ settings: RouteSettings) {
+  private let settings: RouteSettings
+  private let upstreamSettings: UpstreamSettings?
+
+  init(_ settings: RouteSettings, _ upstreamSettings: UpstreamSettings?) {
+    self.settings = settings
+    self.upstreamSettings = upstreamSettings
     name = settings.displayName
     upstream = settings.upstream
     redirect = settings.redirect
@@ -34,6 +40,14 @@ final class RoutePlan: Sendable {
     webSocket = settings.webSocket
     headers = settings.headers
     timeouts = settings.timeouts
+  }
+
+  /// Whether nothing has changed for what goes this way, wherever in a file it may stand.
+  func isSame(as other: RoutePlan) -> Bool {
+    settings.isSame(as: other.settings)
+      && (upstreamSettings == nil) == (other.upstreamSettings == nil)
+      && zip([upstreamSettings].compactMap(\.self), [other.upstreamSettings].compactMap(\.self))
+        .allSatisfy { $0.isSame(as: $1) }
   }
 }
 
@@ -78,36 +92,35 @@ final class SharedState: Sendable {
   let tables: [EndpointTable]
   /// Set in a demo: its page is served on `/`, before any route.
   let demo: DemoPorts?
-  let workerCount: Int
-  let connectionsPerWorker: Int
+  var workerCount: Int { process.workerCount }
+  var connectionsPerWorker: Int { process.connectionsPerWorker }
   let requestLimits: HeadLimits
   let responseLimits: HeadLimits
   let http2Limits: HTTP2Limits
   let timeouts: RouteTimeouts
-  let accessRing: LogRing
-  let errorRing: LogRing
+  var errorRing: LogRing { process.errorRing }
+  /// Nil: requests are not logged.
+  var accessRing: LogRing? { snapshot.log.access == .off ? nil : process.accessRing }
   let logLevel: LogLevel
-  /// In front of every exchange's number in the logs, so that ids differ between processes.
-  let processTag: UInt32
+  let process: ProcessFacts
 
+  /// `tables`: the endpoints of now, by upstream; those that stay keep their counts.
   init(
-    snapshot: Snapshot, upstreams: [UpstreamPlan], demo: DemoPorts? = nil, workerCount: Int,
-    connections: Int, accessRing: LogRing, errorRing: LogRing, processTag: UInt32,
-    processSecret: [UInt8]
+    snapshot: Snapshot, upstreams: [UpstreamPlan], demo: DemoPorts? = nil,
+    process: ProcessFacts, after tables: [String: EndpointTable] = [:]
   ) {
     self.snapshot = snapshot
     self.upstreams = upstreams
-    tables = zip(snapshot.upstreams, upstreams).map { settings, plan in
-      EndpointTable(settings, plan.endpoints, processSecret: processSecret)
+    self.tables = zip(snapshot.upstreams, upstreams).map { settings, plan in
+      tables[settings.name]?.replacing(with: plan.endpoints, settings)
+        ?? EndpointTable(settings, plan.endpoints, processSecret: process.secret)
     }
     self.demo = demo
-    self.workerCount = workerCount
-    self.accessRing = accessRing
-    self.errorRing = errorRing
-    self.processTag = processTag
+    self.process = process
     router = Router(snapshot.routes)
-    routes = snapshot.routes.map(RoutePlan.init)
-    connectionsPerWorker = max(1, connections / workerCount)
+    routes = snapshot.routes.map { route in
+      RoutePlan(route, snapshot.upstreams.first { $0.name == route.upstreamName })
+    }
     let limits = snapshot.limits
     requestLimits = HeadLimits(
       headBytesMax: limits.requestHead, fieldsMax: limits.requestFields,
@@ -127,7 +140,35 @@ final class SharedState: Sendable {
   }
 }
 
+/// What a process is from its start to its end, whatever its configuration says later.
+struct ProcessFacts: Sendable {
+  var workerCount: Int
+  var connectionsPerWorker: Int
+  let accessRing: LogRing
+  let errorRing: LogRing
+  /// In front of every exchange's number in the logs, so that ids differ between processes.
+  let tag: UInt32
+  /// Stands in for secrets that are not configured.
+  let secret: [UInt8]
+
+  init(
+    workerCount: Int, connections: Int, accessRing: LogRing, errorRing: LogRing, tag: UInt32,
+    secret: [UInt8]
+  ) {
+    self.workerCount = workerCount
+    connectionsPerWorker = max(1, connections / workerCount)
+    self.accessRing = accessRing
+    self.errorRing = errorRing
+    self.tag = tag
+    self.secret = secret
+  }
+}
+
 extension SharedState {
+  var tablesByName: [String: EndpointTable] {
+    Dictionary(tables.map { ($0.upstream, $0) }, uniquingKeysWith: { first, _ in first })
+  }
+
   /// What a request of this route is changed into.
   func backendPolicy(of route: RoutePlan) -> BackendPolicy {
     let upstream = upstreams[route.upstream]

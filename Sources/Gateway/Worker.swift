@@ -24,7 +24,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   static var acceptsPerTurn: Int { 16 }
 
   var kernel: K
-  let shared: SharedState
+  var shared: SharedState
   let index: Int
   let metrics: WorkerMetrics
   let mailbox: Mailbox
@@ -66,13 +66,16 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   var isResting = false
   var pool = Pool()
   /// In the order of the snapshot.
-  let upstreams: [WorkerUpstream]
+  var upstreams: [WorkerUpstream]
   /// Exchanges in the queues of `upstreams`.
   var waiting = 0
   /// Of the first worker: the checks of endpoints, by their numbers.
   var probes: [UInt64: HealthProbe] = [:]
   var nextExchange: UInt64 = 0
+  var departures = Departures()
   var drainDeadline: MonotonicTime?
+  /// What a drain tells bridges.
+  var drainFault = Fault.drain
   var isStopped = false
 
   init(
@@ -86,8 +89,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     self.mailbox = mailbox
     self.wakeup = wakeup
     self.listeners = listeners
-    let access = shared.snapshot.log.access == .off ? nil : shared.accessRing
-    accessLog = AccessLog(ring: access, metrics: metrics)
+    accessLog = AccessLog(ring: shared.accessRing, metrics: metrics)
     errorLog = ErrorLog(ring: shared.errorRing, metrics: metrics, level: shared.logLevel)
     // A client, its backend, and a stream between them.
     connections = Slab(capacity: shared.connectionsPerWorker * 3)
@@ -122,6 +124,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     fireTimers()
     serveCrowded()
     serveQueues()
+    continueDepartures()
     sendMarked()
     if drainDeadline != nil { continueDrain() }
   }
@@ -129,7 +132,10 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   private func sleep() -> TimeSpan? {
     guard crowded.isEmpty else { return .zero }
     let timer = timers.sleep(now: now)
-    return waiting > 0 ? min(timer ?? Self.queueLook, Self.queueLook) : timer
+    // What comes from other workers, or by its own pace, is looked at this often.
+    if waiting > 0 { return min(timer ?? Self.queueLook, Self.queueLook) }
+    if !departures.isEmpty { return min(timer ?? Self.departureStep, Self.departureStep) }
+    return timer
   }
 
   private mutating func dispatch(_ event: Event) {
@@ -159,9 +165,11 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
 
   private mutating func handle(_ message: WorkerMessage) {
     switch message {
-    case .drain: beginDrain()
+    case .drain(let fault): beginDrain(fault)
+    case .dismiss(let percent): dismiss(percent: percent)
     case .stop: isStopped = true
-    case .endpoints(let upstream, let table): endpointsChanged(upstream, table)
+    case .endpoints(let table): endpointsChanged(table)
+    case .change(let change): apply(change)
     }
   }
 

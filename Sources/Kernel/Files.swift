@@ -21,7 +21,26 @@ extension FileFailure: CustomStringConvertible {
   }
 }
 
+/// What tells one content of a path from another: the file it leads to, its size and its last change.
+public struct FileStamp: Sendable, Equatable {
+  var device: UInt64
+  var number: UInt64
+  var size: Int64
+  var seconds: Int64
+  var nanoseconds: Int64
+}
+
 public enum Files {
+  /// Of what `path` leads to, through symbolic links; nil when there is nothing.
+  public static func stamp(_ path: String) -> FileStamp? {
+    var status = stat()
+    // Safety: the path is NUL-terminated for the call, which fills one structure.
+    guard unsafe stat(path, &status) == 0 else { return nil }
+    return FileStamp(
+      device: UInt64(status.st_dev), number: UInt64(status.st_ino), size: Int64(status.st_size),
+      seconds: Int64(status.st_mtim.tv_sec), nanoseconds: Int64(status.st_mtim.tv_nsec))
+  }
+
   /// The whole content of a file of at most `maxBytes`.
   public static func read(_ path: String, maxBytes: Int) throws(FileFailure) -> [UInt8] {
     // A NUL would cut the path short and open another file.

@@ -33,7 +33,9 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case clientViolations, clientMessagesTooBig, clientPingFloods
   case backendViolations, backendMessagesTooBig
   case clientsVanished, backendsVanished, clientTimeouts, backendTimeouts
-  case writeStalls, closeTimeouts, tunnelIdleTimeouts, drainCloses, gatewayFaults
+  case writeStalls, closeTimeouts, tunnelIdleTimeouts, drainCloses, reloadCloses, gatewayFaults
+  // Reloads
+  case reloadsOK, reloadsFailed
   // Logs
   case logLinesWritten, logLinesDropped
 
@@ -127,6 +129,9 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     case .closeTimeouts: ("close_timeouts", "Close handshakes a peer did not finish.")
     case .tunnelIdleTimeouts: ("tunnel_idle_timeouts", "Tunnels idle beyond tunnel_idle.")
     case .drainCloses: ("drain_closes", "Bridges ended by a drain.")
+    case .reloadCloses: ("reload_closes", "WebSockets told to go by a reload: 1001.")
+    case .reloadsOK: ("reload_ok", "Reloads that took effect.")
+    case .reloadsFailed: ("reload_failed", "Reloads refused for their mistakes.")
     case .gatewayFaults: ("gateway_faults", "Faults of the gateway's own.")
     case .logLinesWritten: ("log_lines_written", "Log lines handed to the writer.")
     case .logLinesDropped: ("log_lines_dropped", "Log lines lost because the log was full.")

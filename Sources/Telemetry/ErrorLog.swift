@@ -21,6 +21,7 @@ public enum LogLevel: UInt8, Sendable, CaseIterable, Comparable {
 /// A call site that logs.
 public enum LogEvent: UInt8, Sendable, CaseIterable {
   case started, listening, draining, stoppingAtOnce, stopped, signalIgnored
+  case reloading, reloaded, reloadFailed, dismissing
   case acceptFailed, connectionsFull, addressFull, proxyRefused, tlsFailed, http2Failed, http2Flood
   case originRefused, originReported
   case connectFailed, backendAnswerBroken, backendTLSFailed, resolveFailed
@@ -36,6 +37,10 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .stoppingAtOnce: (.info, false, "stopping at once")
     case .stopped: (.info, false, "stopped")
     case .signalIgnored: (.warn, false, "signal ignored")
+    case .reloading: (.info, false, "reloading the configuration")
+    case .reloaded: (.info, false, "configuration reloaded")
+    case .reloadFailed: (.error, false, "configuration not reloaded: the running one stays")
+    case .dismissing: (.info, false, "telling a part of the WebSockets to go")
     case .acceptFailed: (.error, true, "cannot accept connections")
     case .connectionsFull: (.warn, true, "connection limit reached")
     case .proxyRefused: (.warn, true, "connection without PROXY header of a trusted proxy refused")
@@ -70,11 +75,11 @@ public struct ErrorLog {
 
   private let ring: LogRing
   private let metrics: WorkerMetrics
-  private let level: LogLevel
+  /// Events below it are not written and not counted.
+  public var level: LogLevel
   private var line = LineBuilder()
   private var sites = Array(repeating: Site(), count: LogEvent.allCases.count)
 
-  /// Events below `level` are not written and not counted.
   public init(ring: LogRing, metrics: WorkerMetrics, level: LogLevel) {
     self.ring = ring
     self.metrics = metrics

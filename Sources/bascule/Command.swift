@@ -36,10 +36,12 @@ enum Command {
 
   // MARK: Configuration
 
-  private static func load(_ file: String) -> ConfigurationResult {
-    Loader.load(
+  private static func load(_ file: String) -> LoadedConfiguration {
+    var files: Set<String> = []
+    let result = Loader.load(
       file: file, environment: { Environment.value($0) },
       readFile: { path in
+        files.insert(path)
         do throws(FileFailure) {
           return .success(try Files.read(path, maxBytes: Loader.fileBytesMax + 1))
         } catch {
@@ -47,16 +49,18 @@ enum Command {
         }
       },
       listFiles: { path in
+        files.insert(path)
         do throws(FileFailure) {
           return .success(try Files.list(path))
         } catch {
           return .failure(FileProblem(error))
         }
       })
+    return LoadedConfiguration(result, files: files)
   }
 
   private static func check(_ file: String, _ whileRunning: Bool) -> Int32 {
-    switch load(file) {
+    switch load(file).result {
     case .failure(let problems, let readable):
       return report(problems, readable, whileRunning: whileRunning)
     case .success(let snapshot):
@@ -77,10 +81,13 @@ enum Command {
   }
 
   private static func start(_ file: String) -> Int32 {
-    switch load(file) {
+    let loaded = load(file)
+    switch loaded.result {
     case .failure(let problems, let readable): return report(problems, readable)
     case .success(let snapshot):
-      return ended { () throws(StartFailure) in try Program.run(snapshot) }
+      return ended { () throws(StartFailure) in
+        try Program.run(snapshot, loaded.files) { load(file) }
+      }
     }
   }
 

@@ -83,8 +83,10 @@ final class Rig {
     let plan = UpstreamPlan(
       endpoints: (0..<settings.backends).map { EndpointPlan(address: Self.backendAddress($0)) })
     let shared = SharedState(
-      snapshot: snapshot, upstreams: [plan], workerCount: 1, connections: settings.connections,
-      accessRing: access, errorRing: errors, processTag: 7, processSecret: [7])
+      snapshot: snapshot, upstreams: [plan],
+      process: ProcessFacts(
+        workerCount: 1, connections: settings.connections, accessRing: access, errorRing: errors,
+        tag: 7, secret: [7]))
     worker = Worker(
       kernel: simulation.makeKernel(), shared: shared, index: 0, metrics: metrics,
       mailbox: mailbox, wakeup: wakeup,

@@ -50,8 +50,7 @@ final class Endpoint: Sendable {
 
   private static let lastID = Atomic<UInt64>(0)
 
-  /// Exchanges that have taken it and are not over.
-  private let taken = Atomic(0)
+  private let load: EndpointLoad
   private let failures = Atomic(0)
   private let badAnswers = Atomic(0)
   private let lastBadAnswer = Atomic(Int64.min)
@@ -64,7 +63,10 @@ final class Endpoint: Sendable {
   private let backSince = Atomic(Int64.min)
   private let nextTrial = Atomic(Int64.min)
 
-  init(upstream: String, _ plan: EndpointPlan) {
+  /// `predecessor`: the same endpoint as it was configured before. Its load goes on: the WebSockets it
+  /// carries do not end with a reload.
+  init(upstream: String, _ plan: EndpointPlan, after predecessor: Endpoint? = nil) {
+    load = predecessor?.load ?? EndpointLoad()
     id = Self.lastID.wrappingAdd(1, ordering: .relaxed).newValue
     self.plan = plan
     name = plan.address.description
@@ -76,13 +78,13 @@ final class Endpoint: Sendable {
     connectionsMax = plan.connectionsMax ?? .max
   }
 
-  var inUse: Int { taken.load(ordering: .relaxed) }
+  var inUse: Int { load.taken.load(ordering: .relaxed) }
 
   /// Counts an exchange in, unless the endpoint is full.
   func take() -> Bool {
     var current = inUse
     while current < connectionsMax {
-      let (isMine, seen) = taken.weakCompareExchange(
+      let (isMine, seen) = load.taken.weakCompareExchange(
         expected: current, desired: current + 1, ordering: .relaxed)
       if isMine { return true }
       current = seen
@@ -91,7 +93,7 @@ final class Endpoint: Sendable {
   }
 
   /// Counts an exchange out that was counted in.
-  func giveBack() { taken.wrappingSubtract(1, ordering: .relaxed) }
+  func giveBack() { load.taken.wrappingSubtract(1, ordering: .relaxed) }
 
   // MARK: Health
 
@@ -203,6 +205,11 @@ final class Endpoint: Sendable {
       expected: due, desired: (now + Self.trialInterval).nanoseconds, ordering: .relaxed
     ).exchanged
   }
+}
+
+/// Exchanges that have taken an endpoint and are not over.
+private final class EndpointLoad: Sendable {
+  let taken = Atomic(0)
 }
 
 /// What the checks of one endpoint have come to. One worker makes them; all read the result.

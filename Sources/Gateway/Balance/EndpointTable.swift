@@ -55,12 +55,17 @@ final class EndpointTable: Sendable {
     }
   }
 
-  /// The table for other endpoints. Those that stay keep their counts and their health.
-  func replacing(with plans: [EndpointPlan]) -> EndpointTable {
-    let next = plans.map { plan in
-      endpoints.first { $0.plan == plan } ?? Endpoint(upstream: upstream, plan)
+  /// The table for other endpoints, and after a reload for other settings. Endpoints that stay keep
+  /// their counts and their health; those at the same address keep their counts.
+  func replacing(
+    with plans: [EndpointPlan], _ next: UpstreamSettings? = nil
+  ) -> EndpointTable {
+    let successors = plans.map { plan in
+      endpoints.first { $0.plan == plan }
+        ?? Endpoint(
+          upstream: upstream, plan, after: endpoints.first { $0.plan.address == plan.address })
     }
-    return EndpointTable(settings, processSecret, next)
+    return EndpointTable(next ?? settings, processSecret, successors)
   }
 
   /// Whether an endpoint beside this one may be asked.

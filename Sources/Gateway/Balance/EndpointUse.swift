@@ -43,14 +43,17 @@ extension Worker where K: ~Copyable {
 
   /// The names of an upstream resolve to other addresses than before. Exchanges keep what they have;
   /// what waits for a next request does not.
-  mutating func endpointsChanged(_ upstream: Int, _ table: EndpointTable) {
-    guard upstreams.indices.contains(upstream) else { return }
-    for endpoint in upstreams[upstream].change(to: table, now: now) {
-      while let id = pool.take(endpoint) {
-        if connections.contains(id), connections[id].exchange == nil { closeNow(id) }
-      }
+  mutating func endpointsChanged(_ table: EndpointTable) {
+    guard let upstream = upstreams.first(where: { $0.name == table.upstream }) else { return }
+    for endpoint in upstream.change(to: table, now: now) { closeIdle(endpoint) }
+    beginProbes(upstream)
+  }
+
+  /// What waits for a next request to an endpoint that is gone.
+  mutating func closeIdle(_ endpoint: Endpoint) {
+    while let id = pool.take(endpoint) {
+      if connections.contains(id), connections[id].exchange == nil { closeNow(id) }
     }
-    beginProbes(upstreams[upstream])
   }
 
   // MARK: Health

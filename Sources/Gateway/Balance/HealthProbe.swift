@@ -13,7 +13,8 @@ import Wire
 final class HealthProbe {
   let upstream: WorkerUpstream
   let endpoint: Endpoint
-  let settings: HealthSettings
+  /// As they were when the check began.
+  var settings: HealthSettings
   /// While a check is under way.
   var connection: SlotID?
   /// What the Sec-WebSocket-Accept must be.
@@ -50,10 +51,14 @@ extension Worker where K: ~Copyable {
   mutating func probeDue(_ id: UInt64, _ deadline: MonotonicTime) {
     guard let probe = probes[id], probe.deadline == deadline else { return }
     if probe.connection != nil { return probeEnded(probe, "timed out") }
-    guard drainDeadline == nil, probe.upstream.table.holds(probe.endpoint) else {
+    let isCurrent = upstreams.contains { $0 === probe.upstream }
+    guard drainDeadline == nil, isCurrent, probe.upstream.table.holds(probe.endpoint),
+      let settings = probe.upstream.plan.health
+    else {
       probes[id] = nil
       return
     }
+    probe.settings = settings
     beginCheck(probe)
   }
 

@@ -5,7 +5,7 @@
 import Bytes
 
 final class WorkerUpstream {
-  let plan: UpstreamPlan
+  private(set) var plan: UpstreamPlan
   private(set) var table: EndpointTable
   var turn: BalanceTurn
   /// In the order of their coming; some may have ended since.
@@ -21,11 +21,15 @@ final class WorkerUpstream {
 
   var name: String { table.upstream }
 
-  /// Returns the endpoints that are gone.
-  func change(to next: EndpointTable, now: MonotonicTime) -> [Endpoint] {
+  /// Returns the endpoints that are gone. `plan`: after a reload.
+  func change(
+    to next: EndpointTable, _ plan: UpstreamPlan? = nil, now: MonotonicTime
+  ) -> [Endpoint] {
     let gone = table.endpoints.filter { !next.holds($0) }
+    let isSame = gone.isEmpty && next.endpoints.count == table.endpoints.count
     table = next
-    turn = next.makeTurn(worker: worker, now: now)
+    if let plan { self.plan = plan }
+    if !isSame { turn = next.makeTurn(worker: worker, now: now) }
     return gone
   }
 }

@@ -134,14 +134,15 @@ extension Worker where K: ~Copyable {
   }
 
   private mutating func drainStreams(_ front: HTTP2Front) {
-    guard drainDeadline != nil else { return }
+    // In a herd each has its turn.
+    guard drainDeadline != nil, departures.isEmpty else { return }
     for stream in front.streams {
       guard connections.contains(stream), let exchange = connections[stream].exchange,
         exchanges.contains(exchange)
       else { continue }
       switch exchanges[exchange].phase {
-      case .bridge: endBridge(exchange, .drain)
-      case .tunnel: endTunnel(exchange, .drain)
+      case .bridge: endBridge(exchange, drainFault)
+      case .tunnel: endTunnel(exchange, drainFault)
       case .connecting, .awaitingAnswer, .relayingResponse: break
       }
     }

@@ -5,53 +5,92 @@
 import Bytes
 import Configuration
 import Kernel
+import Synchronization
 import Telemetry
 
 /// An upstream whose endpoints have names.
 private struct WatchedUpstream {
-  let index: Int
   let settings: UpstreamSettings
   var names: EndpointNames
   var plans: [EndpointPlan]
-  var table: EndpointTable
   /// Told once, until they resolve again.
   var failing: Set<String> = []
+}
+
+/// The configuration that counts, and the endpoints its upstreams have by now. Where the thread of the
+/// names and a reload meet: each tells the workers under this lock, so that what a worker hears last
+/// is what holds.
+final class EndpointBoard: Sendable {
+  private struct State {
+    var shared: SharedState
+    var tables: [String: EndpointTable]
+  }
+
+  private let state: Mutex<State>
+
+  init(_ shared: SharedState) {
+    state = Mutex(State(shared: shared, tables: shared.tablesByName))
+  }
+
+  var shared: SharedState { state.withLock { $0.shared } }
+
+  /// Makes the next configuration from the endpoints of now, and tells of it. Names are not resolved
+  /// here: nothing waits for a name server under this lock.
+  func change(
+    _ make: ([String: EndpointTable]) -> SharedState, _ tell: (SharedState) -> Void
+  ) {
+    state.withLock { state in
+      state.shared = make(state.tables)
+      state.tables = state.shared.tablesByName
+      tell(state.shared)
+    }
+  }
+
+  /// Nothing, when a reload has come between.
+  fileprivate func publish(
+    _ plans: [EndpointPlan], of upstream: String, in shared: SharedState,
+    _ tell: (EndpointTable) -> Void
+  ) {
+    state.withLock { state in
+      guard state.shared === shared, let table = state.tables[upstream] else { return }
+      let next = table.replacing(with: plans)
+      state.tables[upstream] = next
+      tell(next)
+    }
+  }
 }
 
 struct NameWatch: ~Copyable {
   /// getaddrinfo(3) does not tell how long an answer holds.
   static var interval: TimeSpan { .seconds(10) }
 
+  private let board: EndpointBoard
+  private var shared: SharedState
   private var upstreams: [WatchedUpstream] = []
   private var kernel: LinuxKernel
   private var log: ErrorLog
-  private let publish: @Sendable (Int, EndpointTable) -> Void
+  private let tell: @Sendable (EndpointTable) -> Void
 
-  /// `publish`: called on this thread with the number of an upstream and its new table.
-  init(
-    _ shared: SharedState, kernel: consuming LinuxKernel,
-    publish: @escaping @Sendable (Int, EndpointTable) -> Void
+  private init(
+    _ board: EndpointBoard, kernel: consuming LinuxKernel,
+    tell: @escaping @Sendable (EndpointTable) -> Void
   ) {
+    self.board = board
     self.kernel = kernel
-    self.publish = publish
+    self.tell = tell
+    shared = board.shared
     log = ErrorLog(ring: shared.errorRing, metrics: WorkerMetrics(), level: shared.logLevel)
-    for (index, settings) in shared.snapshot.upstreams.enumerated()
-    where EndpointNames.areIn(settings) {
-      upstreams.append(
-        WatchedUpstream(
-          index: index, settings: settings, names: EndpointNames(),
-          plans: shared.upstreams[index].endpoints, table: shared.tables[index]))
-    }
+    begin()
   }
 
-  /// Starts the thread, where there is a name at all. It ends with the process.
+  /// Starts the thread, which ends with the process. `tell`: called on it with the new table of an
+  /// upstream.
   static func start(
-    _ shared: SharedState, publish: @escaping @Sendable (Int, EndpointTable) -> Void
+    _ board: EndpointBoard, tell: @escaping @Sendable (EndpointTable) -> Void
   ) throws(Errno) {
-    guard shared.snapshot.upstreams.contains(where: EndpointNames.areIn) else { return }
     _ = try SystemThread.start(name: "names", stackBytes: 512 << 10) {
       guard let kernel = try? LinuxKernel() else { return }
-      var watch = NameWatch(shared, kernel: kernel, publish: publish)
+      var watch = NameWatch(board, kernel: kernel, tell: tell)
       while true {
         Pause.sleep(Self.interval)
         watch.look()
@@ -59,7 +98,21 @@ struct NameWatch: ~Copyable {
     }
   }
 
+  private mutating func begin() {
+    upstreams = []
+    for (settings, plan) in zip(shared.snapshot.upstreams, shared.upstreams)
+    where EndpointNames.areIn(settings) {
+      upstreams.append(
+        WatchedUpstream(settings: settings, names: EndpointNames(), plans: plan.endpoints))
+    }
+  }
+
   private mutating func look() {
+    let current = board.shared
+    if current !== shared {
+      shared = current
+      begin()
+    }
     for index in upstreams.indices {
       let plans = upstreams[index].names.endpoints(of: upstreams[index].settings)
       noteFailures(index)
@@ -73,14 +126,13 @@ struct NameWatch: ~Copyable {
   private mutating func change(_ index: Int, to plans: [EndpointPlan]) {
     let before = upstreams[index].plans
     upstreams[index].plans = plans
-    upstreams[index].table = upstreams[index].table.replacing(with: plans)
     let name = upstreams[index].settings.name
     log.write(.endpointsChanged, now: kernel.now(), wall: kernel.wallClock()) { line in
       line.field("upstream", name)
       line.field("added", Self.list(plans, without: before))
       line.field("removed", Self.list(before, without: plans))
     }
-    publish(upstreams[index].index, upstreams[index].table)
+    board.publish(plans, of: name, in: shared, tell)
   }
 
   private static func list(_ plans: [EndpointPlan], without others: [EndpointPlan]) -> String {

@@ -26,6 +26,8 @@ struct Preflight {
     case start, check
     /// The gateway runs and has its ports, so that nothing can be told about them.
     case checkWhileRunning
+    /// This process has some of them itself.
+    case reload(open: [SocketAddress])
   }
 
   private static let systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
@@ -37,6 +39,8 @@ struct Preflight {
   let purpose: Purpose
   private var problems: [Diagnostic] = []
   private var remarks: [Diagnostic] = []
+  /// Certificates, keys and authorities.
+  private(set) var filesRead: Set<String> = []
 
   init(_ snapshot: Snapshot, for purpose: Purpose = .start) {
     self.snapshot = snapshot
@@ -140,6 +144,7 @@ struct Preflight {
 
   private mutating func read(_ path: String, _ location: SourceLocation) -> [UInt8]? {
     if path.isEmpty { return nil }
+    filesRead.insert(path)
     do throws(FileFailure) {
       return try Files.read(path, maxBytes: Self.fileBytesMax)
     } catch {
@@ -153,7 +158,14 @@ struct Preflight {
   private mutating func bindAddress(_ listener: ListenerSettings) -> SocketAddress? {
     if case .unix("") = listener.bind { return nil }
     guard let address = resolve(listener.bind, listener.location)?.first else { return nil }
-    if purpose == .checkWhileRunning { return address }
+    switch purpose {
+    case .checkWhileRunning: return address
+    // A socket of another address with this port may be one that this reload closes.
+    case .reload(let open)
+    where open.contains(where: { $0 == address || Self.sharePort($0, address) }):
+      return address
+    case .start, .check, .reload: break
+    }
     if let errno = Listening.probe(address) {
       let hint = errno == .addressInUse ? portHint(listener.location) : ""
       report(listener.location, "cannot listen on \(address): \(errno.description)\(hint)")
@@ -162,8 +174,12 @@ struct Preflight {
     return address
   }
 
+  private static func sharePort(_ a: SocketAddress, _ b: SocketAddress) -> Bool {
+    a.port != nil && a.port == b.port && a.port != 0
+  }
+
   private func portHint(_ location: SourceLocation) -> String {
-    if purpose == .check { return "; if a running gateway has it, check with --running" }
+    if case .check = purpose { return "; if a running gateway has it, check with --running" }
     // Of `demo` and `echo`: a listener stands on the command line, or has its default.
     return location.file.hasPrefix("--") ? "; try \(location.file) PORT with another" : ""
   }
@@ -226,7 +242,7 @@ struct Preflight {
     guard let wanted = snapshot.limits.connections else {
       let chosen = min(carried, 65_536)
       // The limit of the shell that checks is seldom that of the service.
-      if chosen < 65_536, purpose == .start {
+      if chosen < 65_536, case .start = purpose {
         warn(
           SourceLocation(file: firstFile),
           "limits.connections lowered to \(chosen): the process may open \(descriptors) files")

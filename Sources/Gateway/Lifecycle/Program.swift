@@ -25,9 +25,12 @@ public enum Program {
     return (preflight.mistakes, preflight.warnings)
   }
 
-  /// Runs the gateway until a signal ends it. Returns the exit status.
-  public static func run(_ snapshot: Snapshot) throws(StartFailure) -> Int32 {
-    var supervisor = try Supervisor(snapshot)
+  /// Runs the gateway until a signal ends it. Returns the exit status. `load` reads the configuration
+  /// again, of which `snapshot` and `files` are what it was at first.
+  public static func run(
+    _ snapshot: Snapshot, _ files: Set<String>, load: @escaping () -> LoadedConfiguration
+  ) throws(StartFailure) -> Int32 {
+    var supervisor = try Supervisor(snapshot, load: load, files: files)
     return try supervisor.run()
   }
 

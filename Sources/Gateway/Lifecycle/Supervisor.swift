@@ -10,7 +10,7 @@ import Telemetry
 import Wire
 
 /// One worker as the supervisor sees it.
-private struct WorkerHandle: Sendable {
+struct WorkerHandle: Sendable {
   let mailbox: Mailbox
   let wakeup: Wakeup
   let metrics: WorkerMetrics
@@ -23,21 +23,33 @@ private struct WorkerHandle: Sendable {
 }
 
 struct Supervisor: ~Copyable {
-  private let prepared: Prepared
+  let prepared: Prepared
   private let isDemo: Bool
-  private let services: [ListenerService]
+  let services: [ListenerService]
   private let signals: Signals
   private let access: LogWriter
   private let errors: LogWriter
-  private let metrics = WorkerMetrics()
-  private var log: ErrorLog
-  private var kernel: LinuxKernel
-  private var workers: [WorkerHandle] = []
-  private let running: RunningCount
+  /// Reads the configuration again; nil where there is no file.
+  let load: (() -> LoadedConfiguration)?
+  let metrics = WorkerMetrics()
+  var log: ErrorLog
+  var kernel: LinuxKernel
+  private(set) var workers: [WorkerHandle] = []
+  private let alive = RunningCount()
+  /// Once it has started.
+  private(set) var board: EndpointBoard?
+  /// As loaded last.
+  var running: Snapshot
+  var slots: [ListenerSlot] = []
+  var fileWatch = FileWatch()
+  /// Certificates and keys that the running configuration names.
+  var secretFiles: Set<String>
+  /// Of the last reload that failed.
+  var lastMistakes: [Diagnostic] = []
 
   init(
     _ snapshot: Snapshot, services: [ListenerService]? = nil, tls: [TLSContext?]? = nil,
-    isDemo: Bool = false
+    isDemo: Bool = false, load: (() -> LoadedConfiguration)? = nil, files: Set<String> = []
   ) throws(StartFailure) {
     StandardStreams.ensureOpen()
     let signals = try Self.system { () throws(Errno) in try Signals() }
@@ -58,7 +70,10 @@ struct Supervisor: ~Copyable {
     self.prepared = prepared
     self.isDemo = isDemo
     self.services = services ?? snapshot.listeners.map { _ in .gateway }
-    running = RunningCount()
+    self.load = load
+    running = snapshot
+    secretFiles = preflight.filesRead
+    fileWatch.watch(files.union(secretFiles))
     log = ErrorLog(ring: errors.ring, metrics: metrics, level: .info)
   }
 
@@ -74,22 +89,24 @@ struct Supervisor: ~Copyable {
 
   /// Runs until a signal ends it. Returns the exit status.
   mutating func run(ready: ([SocketAddress]) -> Void = { _ in }) throws(StartFailure) -> Int32 {
-    let bound: [SocketAddress]
     let sets: [[Listener]]
     do throws(Errno) {
-      (bound, sets) = try openListeners()
+      sets = try openListeners()
     } catch {
       throw .system("cannot listen: \(error.description)")
     }
+    let bound = slots.map(\.bound)
     let shared = makeShared(bound)
+    let board = EndpointBoard(shared)
+    self.board = board
     log = ErrorLog(ring: errors.ring, metrics: metrics, level: shared.logLevel)
     do throws(Errno) {
       try errors.start(name: "log")
       if access !== errors { try access.start(name: "access-log") }
       try startWorkers(shared, sets)
       let handles = workers
-      try NameWatch.start(shared) { upstream, table in
-        for worker in handles { worker.post(.endpoints(upstream, table)) }
+      try NameWatch.start(board) { table in
+        for worker in handles { worker.post(.endpoints(table)) }
       }
       announce(bound)
       ready(bound)
@@ -97,7 +114,7 @@ struct Supervisor: ~Copyable {
       throw .system("cannot start: \(error.description)")
     }
     waitForTheEnd()
-    if running.hasFailed { throw .system("cannot start: a worker could not watch its sockets") }
+    if alive.hasFailed { throw .system("cannot start: a worker could not watch its sockets") }
     return 0
   }
 
@@ -108,9 +125,10 @@ struct Supervisor: ~Copyable {
     return SharedState(
       snapshot: prepared.snapshot, upstreams: upstreams,
       demo: isDemo ? DemoPorts(http: bound[0].port ?? 0, https: bound[1].port ?? 0) : nil,
-      workerCount: prepared.workerCount, connections: prepared.connections,
-      accessRing: access.ring, errorRing: errors.ring,
-      processTag: UInt32(truncatingIfNeeded: kernel.random()), processSecret: makeSecret())
+      process: ProcessFacts(
+        workerCount: prepared.workerCount, connections: prepared.connections,
+        accessRing: access.ring, errorRing: errors.ring,
+        tag: UInt32(truncatingIfNeeded: kernel.random()), secret: makeSecret()))
   }
 
   /// 32 random bytes.
@@ -127,17 +145,56 @@ struct Supervisor: ~Copyable {
 
   // MARK: Start
 
-  private func openListeners() throws(Errno) -> ([SocketAddress], [[Listener]]) {
-    var bound = prepared.addresses
-    var sets: [[Listener]] = []
-    for worker in 0..<prepared.workerCount {
-      var set: [Listener] = []
-      for index in bound.indices {
-        set.append(try listener(index, worker: worker, first: sets.first, &bound))
-      }
-      sets.append(set)
+  /// One set for each worker.
+  private mutating func openListeners() throws(Errno) -> [[Listener]] {
+    var sets: [[Listener]] = Array(repeating: [], count: prepared.workerCount)
+    for (index, settings) in prepared.snapshot.listeners.enumerated() {
+      let (bound, listeners) = try open(
+        settings, prepared.addresses[index], prepared.tls[index], services[index])
+      slots.append(ListenerSlot(settings: settings, bound: bound))
+      for worker in sets.indices { sets[worker].append(listeners[worker]) }
     }
-    return (bound, sets)
+    return sets
+  }
+
+  /// A listening socket for each worker. A unix socket is one for all workers; each wake-up goes to one
+  /// of them (EPOLLEXCLUSIVE).
+  func open(
+    _ settings: ListenerSettings, _ address: SocketAddress, _ tls: TLSContext?,
+    _ service: ListenerService
+  ) throws(Errno) -> (bound: SocketAddress, listeners: [Listener]) {
+    var bound = address
+    var opened: [Listener] = []
+    do throws(Errno) {
+      for _ in 0..<prepared.workerCount {
+        var next = listener(settings, tls, service, bound)
+        if next.isShared, let first = opened.first {
+          next.descriptor = try Listening.duplicate(first.descriptor)
+        } else {
+          next.descriptor = try Listening.open(bound, backlog: settings.backlog)
+        }
+        // Port 0 is a free one for the first, and that one for the others.
+        if let actual = Listening.localAddress(of: next.descriptor) { bound = actual }
+        next.port = bound.port ?? 0
+        opened.append(next)
+      }
+      return (bound, opened)
+    } catch {
+      for listener in opened { Listening.close(listener.descriptor) }
+      throw error
+    }
+  }
+
+  /// How a listener serves, without its socket.
+  func listener(
+    _ settings: ListenerSettings, _ tls: TLSContext?, _ service: ListenerService,
+    _ bound: SocketAddress
+  ) -> Listener {
+    var listener = Listener(
+      descriptor: .none, service: service, tls: tls, protocols: settings.protocols,
+      expectsProxyHeader: settings.proxyProtocol == .accept, port: bound.port ?? 0)
+    if case .unix = bound { listener.isShared = prepared.workerCount > 1 }
+    return listener
   }
 
   private mutating func startWorkers(
@@ -145,30 +202,8 @@ struct Supervisor: ~Copyable {
   ) throws(Errno) {
     for worker in 0..<prepared.workerCount {
       workers.append(try startWorker(worker, shared, sets[worker]))
-      running.add(1)
+      alive.add(1)
     }
-  }
-
-  private func listener(
-    _ index: Int, worker: Int, first: [Listener]?, _ bound: inout [SocketAddress]
-  ) throws(Errno) -> Listener {
-    let settings = prepared.snapshot.listeners[index]
-    var listener = Listener(
-      descriptor: .none, service: services[index], tls: prepared.tls[index],
-      protocols: settings.protocols, expectsProxyHeader: settings.proxyProtocol == .accept)
-    if case .unix = bound[index] {
-      // One socket for all workers; each wake-up goes to one of them (EPOLLEXCLUSIVE).
-      listener.isShared = prepared.workerCount > 1
-      listener.descriptor =
-        if let first { try Listening.duplicate(first[index].descriptor) } else {
-          try Listening.open(bound[index], backlog: settings.backlog)
-        }
-      return listener
-    }
-    listener.descriptor = try Listening.open(bound[index], backlog: settings.backlog)
-    if let address = Listening.localAddress(of: listener.descriptor) { bound[index] = address }
-    listener.port = bound[index].port ?? 0
-    return listener
   }
 
   private func startWorker(
@@ -177,56 +212,16 @@ struct Supervisor: ~Copyable {
     let mailbox = Mailbox()
     let wakeup = try Wakeup()
     let metrics = WorkerMetrics()
-    let running = self.running
+    let alive = self.alive
     let thread = try SystemThread.start(name: "worker-\(index)") {
-      defer { running.add(-1) }
-      guard let kernel = try? LinuxKernel() else { return running.noteFailure() }
+      defer { alive.add(-1) }
+      guard let kernel = try? LinuxKernel() else { return alive.noteFailure() }
       var worker = Worker(
         kernel: kernel, shared: shared, index: index, metrics: metrics, mailbox: mailbox,
         wakeup: wakeup.descriptor, listeners: listeners)
-      if worker.start() { worker.run() } else { running.noteFailure() }
+      if worker.start() { worker.run() } else { alive.noteFailure() }
     }
     return WorkerHandle(mailbox: mailbox, wakeup: wakeup, metrics: metrics, thread: thread)
-  }
-
-  private mutating func announce(_ bound: [SocketAddress]) {
-    let now = kernel.now()
-    let wall = kernel.wallClock()
-    let workerCount = prepared.workerCount
-    let connections = prepared.connections
-    log.write(.started, now: now, wall: wall) { line in
-      line.field("version", Version.text)
-      line.field("libraries", Version.libraries)
-      line.field("workers", UInt64(workerCount))
-      line.field("connections", UInt64(connections))
-    }
-    for index in bound.indices { announceListener(index, bound[index], now, wall) }
-    announceMissingDefences(wall)
-    for warning in prepared.warnings { log.remark(warning.message, .warn, wall: wall) }
-  }
-
-  private mutating func announceListener(
-    _ index: Int, _ address: SocketAddress, _ now: MonotonicTime, _ wall: Int64
-  ) {
-    let isTLS = prepared.tls[index] != nil
-    let isEcho = services[index] == .echo
-    let protocols = prepared.snapshot.listeners[index].protocols.map(\.name)
-    log.write(.listening, now: now, wall: wall) { line in
-      line.field("address", address.description)
-      line.field("tls", word: isTLS ? "on" : "off")
-      line.field("protocols", protocols.joined(separator: ", "))
-      if isEcho { line.field("service", word: "echo backend") }
-    }
-  }
-
-  /// The library's own limits against floods come behind ours; an old one is worth knowing of.
-  private mutating func announceMissingDefences(_ wall: Int64) {
-    let missing = HTTP2Session.missingOptions.map(\.description).joined(separator: ", ")
-    let speaksHTTP2 = prepared.snapshot.listeners.contains { $0.protocols.contains(.h2) }
-    guard speaksHTTP2, !missing.isEmpty else { return }
-    log.remark(
-      "nghttp2 \(HTTP2Session.libraryVersion) lacks \(missing); the gateway's own limits hold",
-      .info, wall: wall)
   }
 
   // MARK: End
@@ -234,20 +229,20 @@ struct Supervisor: ~Copyable {
   /// SIGTERM drains, a second one stops at once. The workers end by themselves after a drain.
   private mutating func waitForTheEnd() {
     var isDraining = false
-    while running.value > 0 {
+    while alive.value > 0 {
       // All or none: fewer workers than configured would go unnoticed.
-      if running.hasFailed { for worker in workers { worker.post(.stop) } }
+      if alive.hasFailed { for worker in workers { worker.post(.stop) } }
       guard let signal = signals.next(timeout: isDraining ? .milliseconds(20) : .seconds(1)) else {
+        if !isDraining, running.watchesFiles, fileWatch.hasChanged() { reload() }
         continue
       }
       switch signal {
       case .terminate, .interrupt:
-        let message: WorkerMessage = isDraining ? .stop : .drain
-        let event: LogEvent = isDraining ? .stoppingAtOnce : .draining
-        log.write(event, now: kernel.now(), wall: kernel.wallClock())
+        log.write(
+          isDraining ? .stoppingAtOnce : .draining, now: kernel.now(), wall: kernel.wallClock())
+        for worker in workers { worker.post(isDraining ? .stop : .drain(.drain)) }
         isDraining = true
-        for worker in workers { worker.post(message) }
-      case .hangUp: logIgnored("SIGHUP: restart to apply changes of the configuration")
+      case .hangUp: if !isDraining { reload() }
       case .user1: logIgnored("SIGUSR1: there are no log files to reopen")
       case .user2: logIgnored("SIGUSR2: restart to run another version")
       }
@@ -259,7 +254,7 @@ struct Supervisor: ~Copyable {
     if access !== errors { errors.finish(patience: .seconds(1)) }
   }
 
-  private mutating func logIgnored(_ text: String) {
+  mutating func logIgnored(_ text: String) {
     log.write(.signalIgnored, now: kernel.now(), wall: kernel.wallClock()) {
       $0.field("note", text)
     }
@@ -268,16 +263,19 @@ struct Supervisor: ~Copyable {
   /// The last line: what this process has counted, so that a run can be judged by its log.
   private mutating func reportStop() {
     let workers = self.workers
+    let own = metrics
     log.write(.stopped, now: kernel.now(), wall: kernel.wallClock()) { line in
       for counter in Counter.allCases {
-        let sum = workers.reduce(UInt64(0)) { $0 &+ $1.metrics.value(counter) }
+        let sum = workers.reduce(own.value(counter)) { $0 &+ $1.metrics.value(counter) }
         if sum > 0 { line.field(counter.row.name, sum) }
       }
     }
   }
 
   private func removeSockets() {
-    for case .unix(let path) in prepared.addresses { Files.removeSocket(path) }
+    for slot in slots where slot.isOpen {
+      if case .unix(let path) = slot.bound { Files.removeSocket(path) }
+    }
   }
 }
 

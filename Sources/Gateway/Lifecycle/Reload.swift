@@ -1,0 +1,170 @@
+// SIGHUP: everything is read, checked and opened before anything changes. A mistake leaves the running
+// configuration as it is; without one, what is new counts from the next request on.
+
+import Bytes
+public import Configuration
+import Kernel
+import TLS
+import Telemetry
+
+/// What came of loading the configuration, and which files and directories it was in.
+public struct LoadedConfiguration: Sendable {
+  public var result: ConfigurationResult
+  public var files: Set<String>
+
+  public init(_ result: ConfigurationResult, files: Set<String>) {
+    self.result = result
+    self.files = files
+  }
+}
+
+/// A listener as all workers know it, by its place in their lists.
+struct ListenerSlot {
+  var settings: ListenerSettings
+  var bound: SocketAddress
+  var isOpen = true
+}
+
+/// What a reload has found and opened, before anybody is told.
+private struct NextListeners {
+  var slots: [ListenerSlot]
+  var kept: [Int: Listener] = [:]
+  var removed: [Int] = []
+  /// Per new listener, one for each worker.
+  var added: [[Listener]] = []
+
+  func change(_ shared: SharedState, worker: Int) -> WorkerChange {
+    WorkerChange(
+      shared: shared, kept: kept, removed: removed, added: added.map { $0[worker] })
+  }
+
+  func closeAdded() {
+    for listener in added.joined() { Listening.close(listener.descriptor) }
+  }
+}
+
+extension Supervisor {
+  /// Diagnostics that one failed reload writes into the log.
+  private static var mistakesMax: Int { 20 }
+
+  mutating func reload() {
+    guard let load else { return logIgnored("SIGHUP: this command has no configuration file") }
+    log.write(.reloading, now: kernel.now(), wall: kernel.wallClock())
+    let loaded = load()
+    // What was wrong may be put right in any of them.
+    fileWatch.watch(loaded.files.union(secretFiles))
+    switch loaded.result {
+    case .failure(let mistakes, _): reloadFailed(mistakes)
+    case .success(let snapshot): change(to: snapshot, loaded.files)
+    }
+  }
+
+  private mutating func change(to snapshot: Snapshot, _ files: Set<String>) {
+    let open = slots.filter(\.isOpen).map(\.bound)
+    var preflight = Preflight(snapshot, for: .reload(open: open))
+    let found = preflight.prepare()
+    secretFiles = preflight.filesRead
+    fileWatch.watch(files.union(secretFiles))
+    guard let next = found else { return reloadFailed(preflight.mistakes) }
+    do throws(Errno) {
+      let listeners = try openNext(next)
+      tellWorkers(next, listeners)
+      reloaded(snapshot, next.warnings)
+    } catch {
+      reloadFailed([
+        Diagnostic(
+          snapshot.listeners.first?.location ?? SourceLocation(),
+          "cannot listen: \(error.description)")
+      ])
+    }
+  }
+
+  private func openNext(_ next: Prepared) throws(Errno) -> NextListeners {
+    var found = NextListeners(slots: slots)
+    var used: Set<Int> = []
+    for (index, settings) in next.snapshot.listeners.enumerated() {
+      let number = slots.indices.first { number in
+        slots[number].isOpen && slots[number].settings.bind == settings.bind
+          && !used.contains(number)
+      }
+      if let number {
+        used.insert(number)
+        found.slots[number].settings = settings
+        found.kept[number] = listener(
+          settings, next.tls[index], .gateway, found.slots[number].bound)
+        continue
+      }
+      do throws(Errno) {
+        let (bound, listeners) = try open(
+          settings, next.addresses[index], next.tls[index], .gateway)
+        found.slots.append(ListenerSlot(settings: settings, bound: bound))
+        found.added.append(listeners)
+      } catch {
+        found.closeAdded()
+        throw error
+      }
+    }
+    for number in slots.indices where slots[number].isOpen && !used.contains(number) {
+      found.removed.append(number)
+      found.slots[number].isOpen = false
+    }
+    return found
+  }
+
+  private mutating func tellWorkers(_ next: Prepared, _ listeners: NextListeners) {
+    guard let board else { return listeners.closeAdded() }
+    for number in listeners.removed {
+      if case .unix(let path) = slots[number].bound { Files.removeSocket(path) }
+    }
+    slots = listeners.slots
+    let process = board.shared.process
+    let workers = self.workers
+    board.change { tables in
+      SharedState(
+        snapshot: next.snapshot, upstreams: next.upstreams, process: process, after: tables)
+    } _: { shared in
+      for (index, worker) in workers.enumerated() {
+        worker.post(.change(listeners.change(shared, worker: index)))
+      }
+    }
+  }
+
+  private mutating func reloaded(_ snapshot: Snapshot, _ warnings: [Diagnostic]) {
+    let wall = kernel.wallClock()
+    metrics.add(.reloadsOK)
+    if let board { log.level = board.shared.logLevel }
+    log.write(.reloaded, now: kernel.now(), wall: wall) { line in
+      line.field("listeners", UInt64(snapshot.listeners.count))
+      line.field("upstreams", UInt64(snapshot.upstreams.count))
+      line.field("routes", UInt64(snapshot.routes.count))
+    }
+    for warning in warnings { log.remark(warning.description, .warn, wall: wall) }
+    for key in startOnlyChanges(snapshot) {
+      log.remark("\(key) has changed: that takes effect with the next start", .warn, wall: wall)
+    }
+    running = snapshot
+  }
+
+  /// What threads and tables are made by at start.
+  private func startOnlyChanges(_ next: Snapshot) -> [String] {
+    let isElsewhere = next.log.access != running.log.access && next.log.access != .off
+    let changes = [
+      ("workers", next.workers != running.workers),
+      ("limits.connections", next.limits.connections != running.limits.connections),
+      ("log.access", isElsewhere && running.log.access != .off),
+    ]
+    return changes.filter(\.1).map(\.0)
+  }
+
+  private mutating func reloadFailed(_ mistakes: [Diagnostic]) {
+    let wall = kernel.wallClock()
+    metrics.add(.reloadsFailed)
+    log.write(.reloadFailed, now: kernel.now(), wall: wall) { line in
+      line.field("mistakes", UInt64(mistakes.count))
+    }
+    for mistake in mistakes.prefix(Self.mistakesMax) {
+      log.remark(mistake.description, .error, wall: wall)
+    }
+    lastMistakes = mistakes
+  }
+}
