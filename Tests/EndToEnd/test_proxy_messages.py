@@ -221,7 +221,7 @@ def test_trailers_of_a_response_pass(way):
             assert exchange.trailers == [("x-sum", "abc"), ("server-timing", "a;dur=1")]
 
 
-@pytest.mark.parametrize("way", TRAILERS)
+@pytest.mark.parametrize("way", BOTH)
 def test_trailers_of_a_request_pass(way):
     with HTTPBackend() as backend, proxy(backend) as running, dial(way, running) as front:
         for _ in range(2):
@@ -236,7 +236,7 @@ FORBIDDEN = [("Host", "evil"), ("Authorization", "Basic x"),
              ("Cookie", "a=b"), ("Content-Encoding", "gzip")]
 
 
-@pytest.mark.parametrize("way", TRAILERS)
+@pytest.mark.parametrize("way", BOTH)
 def test_trailers_that_frame_route_or_authenticate_are_dropped_from_requests(way):
     with HTTPBackend() as backend, proxy(backend) as running, dial(way, running) as front:
         exchange = front.request(method="POST", body=STREAMED)

@@ -31,6 +31,10 @@ def serve(exchange):
         exchange.begin_chunked(fields=[("Trailer", "X-Sum")])
         exchange.chunk(b"content")
         return exchange.finish([("X-Sum", "abc")])
+    if path == "/sums":
+        content = exchange.read_body()
+        return exchange.answer(repr((len(content), exchange.request.framing,
+                                     exchange.request.trailers)).encode())
     if path == "/hints":
         exchange.head(103, [("Link", "</a.css>; rel=preload")])
     if method == "HEAD":
@@ -139,6 +143,20 @@ def test_nghttp_uploads(front, tmp_path):
 def test_nghttp_sees_trailers(front):
     done = run("nghttp", "--verbose", "--header=te: trailers", url(front, "/trailers"))
     assert b"x-sum: abc" in done.stdout, done.stdout
+    # On a second HEADERS frame, with END_STREAM, and nothing broke off.
+    assert len(re.findall(rb"recv HEADERS frame", done.stdout)) == 2
+    assert not re.search(rb"recv (RST_STREAM|GOAWAY)", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("count", [1, 1_000_000])
+def test_nghttp_sends_trailers(front, tmp_path, count):
+    (tmp_path / "content").write_bytes(os.urandom(count))
+    command = ["nghttp", f"--data={tmp_path / 'content'}", "--trailer=x-sum: abc",
+               "--trailer=authorization: evil", url(front, "/sums")]
+    found = run(*command, "--no-content-length").stdout.decode()
+    assert found == repr((count, "chunked", [("x-sum", "abc")]))
+    # Behind a length HTTP/1.1 has no place for them.
+    assert run(*command).stdout.decode() == repr((count, count, []))
 
 
 @pytest.mark.parametrize("way", [["--h1"], ["--max-concurrent-streams=100"]])
