@@ -107,15 +107,20 @@ def test_curl_sees_early_hints(front, way):
     assert re.search(rb"^http/[0-9.]+ 200", found, re.M)
 
 
-#: Over HTTP/2 trailers do not pass yet.
-@pytest.mark.parametrize("way", [
-    WAYS[0], pytest.param(WAYS[1], marks=pytest.mark.xfail(strict=True))])
+@pytest.mark.parametrize("way", WAYS)
 def test_curl_sees_trailers(front, way, tmp_path):
     heads = tmp_path / "heads"
     content = curl(way, "--dump-header", str(heads), "--header", "TE: trailers",
                    url(front, "/trailers"))
     assert content == b"content"
     assert b"x-sum: abc" in heads.read_bytes().lower()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_curl_prints_trailers_behind_the_content(front, way):
+    found = curl(way, "--include", url(front, "/trailers")).lower()
+    assert re.match(rb"http/[0-9.]+ 200", found)
+    assert found.split(b"\r\n\r\n")[1].startswith(b"contentx-sum: abc"), found
 
 
 def test_curl_uses_its_connection_again(front):
@@ -139,7 +144,6 @@ def test_nghttp_uploads(front, tmp_path):
     assert done.stdout.decode() == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.xfail(strict=True)
 def test_nghttp_sees_trailers(front):
     done = run("nghttp", "--verbose", "--header=te: trailers", url(front, "/trailers"))
     assert b"x-sum: abc" in done.stdout, done.stdout

@@ -188,6 +188,13 @@ extension Worker where K: ~Copyable {
     settleCredit(id)
   }
 
+  /// The end of a response behind its trailers, given as lines.
+  mutating func endStream(_ id: SlotID, trailers: [UInt8]) {
+    guard !trailers.isEmpty, case .stream(let link) = connections[id].role else { return }
+    link.front.session.finish(link.number, trailers: FieldBlock(trailers: trailers.span))
+    markForSending(link.front)
+  }
+
   private static var timeForAnswer: TimeSpan { .seconds(1) }
 
   private mutating func lingerOnStream(_ id: SlotID) {

@@ -212,8 +212,29 @@ func readUnsent(
     return Int(NGHTTP2_ERR_DEFERRED.rawValue)
   }
   unsafe flags.pointee |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue
-  if isFinishing, waiting <= length { unsafe flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue }
+  if isFinishing, waiting <= length {
+    unsafe flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
+    if unsafe !stream.pointee.trailers.isEmpty {
+      unsafe flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+      guard unsafe submitTrailers(session, stream) else {
+        return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+      }
+    }
+  }
   return min(waiting, length)
+}
+
+/// HEADERS that end the stream, behind the DATA frame that is being made: the library's manual wants
+/// them queued from here. False when memory is out.
+private func submitTrailers(
+  _ session: OpaquePointer?, _ stream: UnsafeMutablePointer<HTTP2Stream>
+) -> Bool {
+  let fields = unsafe stream.pointee.trailers
+  unsafe stream.pointee.trailers = FieldBlock()
+  let id = unsafe stream.pointee.id
+  return unsafe NGHTTP2.withFields(nil, fields) { entries, count in
+    unsafe nghttp2_submit_trailer(session, id, entries, count)
+  } == 0
 }
 
 /// Writes one DATA frame straight from the stream's queue to the output.
