@@ -126,7 +126,7 @@ extension Worker where K: ~Copyable {
     pauseSourceIfFull(id)
   }
 
-  /// `count` bytes of the stream have gone to its connection.
+  /// `count` bytes of the stream have gone to its connection, or its end alone.
   mutating func streamSent(_ id: SlotID, _ front: HTTP2Front, _ count: Int) {
     front.queued = max(0, front.queued - count)
     guard connections.contains(id) else { return }
@@ -150,9 +150,16 @@ extension Worker where K: ~Copyable {
       switch connections[stream].ending {
       case _ where connections[stream].hasUnsent: watchForStall(stream)
       case .open: break
-      case .closeWhenSent, .lingerWhenSent, .lingering: lingerOnStream(stream)
+      case .closeWhenSent, .lingerWhenSent, .lingering:
+        // A client that reads slowly must not lose the end when the content has filled its window.
+        if owesEnd(stream) { watchForStall(stream) } else { lingerOnStream(stream) }
       }
     }
+  }
+
+  private func owesEnd(_ id: SlotID) -> Bool {
+    guard case .stream(let link) = connections[id].role else { return false }
+    return link.front.session.owesEnd(link.number)
   }
 
   /// Beyond the bound of its connection a stream may hold only little.

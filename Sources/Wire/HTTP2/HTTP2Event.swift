@@ -22,7 +22,7 @@ public enum HTTP2Event: Sendable {
   /// The stream is gone: both sides ended, or RST_STREAM was received (`byPeer`) or has been sent.
   /// `owner` is nil as well when it went in the same call in which it came.
   case closed(stream: Int32, owner: UInt64?, code: UInt32, byPeer: Bool)
-  /// `count` payload bytes of the stream have been put into the output.
+  /// `count` payload bytes of the stream have been put into the output; 0 is END_STREAM by itself.
   case sent(stream: Int32, owner: UInt64?, count: Int)
   /// The answer to a PING of ours.
   case pong(UInt64)

@@ -128,6 +128,9 @@ public final class HTTP2Session {
   public func write(_ stream: Int32, _ bytes: Span<UInt8>) { library.write(stream, bytes) }
   /// Bytes written that are not in an output yet.
   public func unsent(_ stream: Int32) -> Int { library.unsent(stream) }
+  /// Whether END_STREAM has been asked for and is not in an output yet. Behind bytes that fill the
+  /// peer's windows to the last it waits for them to open, alone or with trailers.
+  public func owesEnd(_ stream: Int32) -> Bool { library.owesEnd(stream) }
   /// Bytes that the peer's windows let go out on the stream; 0 when it is gone.
   public func window(of stream: Int32) -> Int { library.window(stream) }
   /// END_STREAM behind what is written.

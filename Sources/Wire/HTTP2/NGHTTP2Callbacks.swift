@@ -282,6 +282,9 @@ func frameSent(
     let stream = unsafe streamOf(session, id)
   {
     unsafe stream.pointee.flags.insert(.endSent)
+    if unsafe isType(frame, NGHTTP2_HEADERS) || frame.pointee.hd.length == 0 {
+      unsafe context.pointee.report(.sent(stream: id, owner: stream.pointee.knownOwner, count: 0))
+    }
     if unsafe stream.pointee.flags.contains(.resetsAfterEnd) {
       unsafe resetAfterEnd(session, context, stream)
     }
