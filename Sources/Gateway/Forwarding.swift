@@ -168,11 +168,13 @@ extension Worker where K: ~Copyable {
       return
     }
     forwarding.isRequestComplete = true
-    if let client = exchanges[exchange].client, connections[client].timeout == .requestBody {
-      clearTimeout(client)
+    var trailers = forwarding.request.trailers
+    if let client = exchanges[exchange].client {
+      if connections[client].timeout == .requestBody { clearTimeout(client) }
+      if connections[client].isStream { trailers = takeTrailers(client) }
     }
     if forwarding.chunksRequest, let backend = exchanges[exchange].backend {
-      sendEnd(backend, trailers: forwarding.request.trailers)
+      sendEnd(backend, trailers: trailers)
     }
   }
 

@@ -127,8 +127,10 @@ extension Worker where K: ~Copyable {
   }
 
   private mutating func endResponse(_ client: SlotID, _ forwarding: Forwarding) {
-    guard connections.contains(client), forwarding.chunksResponse else { return }
-    sendEnd(client, trailers: forwarding.response.trailers)
+    guard connections.contains(client) else { return }
+    let trailers = forwarding.response.trailers
+    if connections[client].isStream { return endStream(client, trailers: trailers) }
+    if forwarding.chunksResponse { sendEnd(client, trailers: trailers) }
   }
 
   private mutating func logRelay(_ exchange: SlotID, fault: Fault?) {

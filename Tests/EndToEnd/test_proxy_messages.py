@@ -10,9 +10,6 @@ from http_backends import HTTPBackend, echo
 from http_fronts import BOTH, HTTP1, HTTP2, STREAMED, dial, get, proxy
 from harness import route, wait_until
 
-#: Over HTTP/2 trailers do not pass yet.
-TRAILERS = [HTTP1, pytest.param(HTTP2, marks=pytest.mark.xfail(strict=True))]
-
 
 def noise(count, seed=1):
     return random.Random(seed).randbytes(count)
@@ -207,7 +204,7 @@ def test_a_redirect_and_an_error_page_pass_as_they_are(way):
 
 # Trailers
 
-@pytest.mark.parametrize("way", TRAILERS)
+@pytest.mark.parametrize("way", BOTH)
 def test_trailers_of_a_response_pass(way):
     def serve(exchange):
         exchange.begin_chunked(fields=[("Trailer", "X-Sum")])
@@ -221,7 +218,7 @@ def test_trailers_of_a_response_pass(way):
             assert exchange.trailers == [("x-sum", "abc"), ("server-timing", "a;dur=1")]
 
 
-@pytest.mark.parametrize("way", TRAILERS)
+@pytest.mark.parametrize("way", BOTH)
 def test_trailers_of_a_request_pass(way):
     with HTTPBackend() as backend, proxy(backend) as running, dial(way, running) as front:
         for _ in range(2):
@@ -236,7 +233,7 @@ FORBIDDEN = [("Host", "evil"), ("Authorization", "Basic x"),
              ("Cookie", "a=b"), ("Content-Encoding", "gzip")]
 
 
-@pytest.mark.parametrize("way", TRAILERS)
+@pytest.mark.parametrize("way", BOTH)
 def test_trailers_that_frame_route_or_authenticate_are_dropped_from_requests(way):
     with HTTPBackend() as backend, proxy(backend) as running, dial(way, running) as front:
         exchange = front.request(method="POST", body=STREAMED)
@@ -248,7 +245,7 @@ def test_trailers_that_frame_route_or_authenticate_are_dropped_from_requests(way
         assert backend.requests[-1].trailers == [("x-sum", "abc")]
 
 
-@pytest.mark.parametrize("way", TRAILERS)
+@pytest.mark.parametrize("way", BOTH)
 def test_trailers_that_frame_or_set_cookies_are_dropped_from_responses(way):
     def serve(exchange):
         exchange.begin_chunked()

@@ -31,6 +31,10 @@ def serve(exchange):
         exchange.begin_chunked(fields=[("Trailer", "X-Sum")])
         exchange.chunk(b"content")
         return exchange.finish([("X-Sum", "abc")])
+    if path == "/sums":
+        content = exchange.read_body()
+        return exchange.answer(repr((len(content), exchange.request.framing,
+                                     exchange.request.trailers)).encode())
     if path == "/hints":
         exchange.head(103, [("Link", "</a.css>; rel=preload")])
     if method == "HEAD":
@@ -103,15 +107,20 @@ def test_curl_sees_early_hints(front, way):
     assert re.search(rb"^http/[0-9.]+ 200", found, re.M)
 
 
-#: Over HTTP/2 trailers do not pass yet.
-@pytest.mark.parametrize("way", [
-    WAYS[0], pytest.param(WAYS[1], marks=pytest.mark.xfail(strict=True))])
+@pytest.mark.parametrize("way", WAYS)
 def test_curl_sees_trailers(front, way, tmp_path):
     heads = tmp_path / "heads"
     content = curl(way, "--dump-header", str(heads), "--header", "TE: trailers",
                    url(front, "/trailers"))
     assert content == b"content"
     assert b"x-sum: abc" in heads.read_bytes().lower()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_curl_prints_trailers_behind_the_content(front, way):
+    found = curl(way, "--include", url(front, "/trailers")).lower()
+    assert re.match(rb"http/[0-9.]+ 200", found)
+    assert found.split(b"\r\n\r\n")[1].startswith(b"contentx-sum: abc"), found
 
 
 def test_curl_uses_its_connection_again(front):
@@ -135,10 +144,23 @@ def test_nghttp_uploads(front, tmp_path):
     assert done.stdout.decode() == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.xfail(strict=True)
 def test_nghttp_sees_trailers(front):
     done = run("nghttp", "--verbose", "--header=te: trailers", url(front, "/trailers"))
     assert b"x-sum: abc" in done.stdout, done.stdout
+    # On a second HEADERS frame, with END_STREAM, and nothing broke off.
+    assert len(re.findall(rb"recv HEADERS frame", done.stdout)) == 2
+    assert not re.search(rb"recv (RST_STREAM|GOAWAY)", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("count", [1, 1_000_000])
+def test_nghttp_sends_trailers(front, tmp_path, count):
+    (tmp_path / "content").write_bytes(os.urandom(count))
+    command = ["nghttp", f"--data={tmp_path / 'content'}", "--trailer=x-sum: abc",
+               "--trailer=authorization: evil", url(front, "/sums")]
+    found = run(*command, "--no-content-length").stdout.decode()
+    assert found == repr((count, "chunked", [("x-sum", "abc")]))
+    # Behind a length HTTP/1.1 has no place for them.
+    assert run(*command).stdout.decode() == repr((count, count, []))
 
 
 @pytest.mark.parametrize("way", [["--h1"], ["--max-concurrent-streams=100"]])

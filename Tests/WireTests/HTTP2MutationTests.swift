@@ -124,7 +124,7 @@ struct HTTP2MutationTests {
         case .closed(let stream, _, _, _), .malformed(let stream):
           #expect(ended.insert(stream).inserted, "\(it.seen)")
         case .request(let stream, _, _, _, _), .refused(let stream, _), .data(let stream, _),
-          .ended(let stream):
+          .ended(let stream, _):
           #expect(!ended.contains(stream), "\(it.seen)")
         case .sent, .pong, .goAway: break
         }
@@ -141,7 +141,7 @@ extension Seen {
   fileprivate var stream: Int32 {
     switch self {
     case .request(let stream, _, _, _, _), .refused(let stream, _), .malformed(let stream),
-      .data(let stream, _), .ended(let stream), .closed(let stream, _, _, _),
+      .data(let stream, _), .ended(let stream, _), .closed(let stream, _, _, _),
       .sent(let stream, _, _):
       stream
     case .pong, .goAway: 0

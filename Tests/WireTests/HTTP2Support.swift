@@ -111,7 +111,8 @@ enum Seen: Equatable {
   case refused(Int32, HTTPViolation)
   case malformed(Int32)
   case data(Int32, [UInt8])
-  case ended(Int32)
+  /// With the trailers that may be passed on.
+  case ended(Int32, String = "")
   case closed(Int32, owner: UInt64?, code: UInt32, byPeer: Bool)
   case sent(Int32, owner: UInt64?, count: Int)
   case pong(UInt64)
@@ -200,7 +201,8 @@ final class Conversation {
       } else {
         seen.append(.data(stream, Array(bytes[range])))
       }
-    case .ended(let stream, _): seen.append(.ended(stream))
+    case .ended(let stream, _, let trailers):
+      seen.append(.ended(stream, String(decoding: trailers, as: UTF8.self)))
     case .closed(let stream, let owner, let code, let byPeer):
       seen.append(.closed(stream, owner: owner, code: code, byPeer: byPeer))
     case .sent(let stream, let owner, let count):

@@ -19,6 +19,8 @@ final class HTTP2Front {
   var streams: [SlotID] = []
   /// Requests that have not been looked at.
   var waiting: [WaitingRequest] = []
+  /// Of requests that are complete but not all on their way.
+  var trailers: [WaitingTrailers] = []
   /// Bytes of all streams that the session holds.
   var queued = 0
   /// Some of its streams wait for their client's end, and for nothing else.
@@ -42,6 +44,12 @@ final class HTTP2Front {
 struct WaitingRequest {
   let stream: SlotID
   let head: RequestHead
+}
+
+struct WaitingTrailers {
+  let stream: SlotID
+  /// `name: value` CRLF.
+  let lines: [UInt8]
 }
 
 /// How far a connection is with its good-bye (RFC 9113 section 6.8).
@@ -133,8 +141,8 @@ extension Worker where K: ~Copyable {
       guard let id = slot(front, stream, owner) else { return }
       bytes.select(base + range.lowerBound..<base + range.upperBound)
       streamReceived(id, bytes)
-    case .ended(let stream, let owner):
-      if let id = slot(front, stream, owner) { streamEnded(id) }
+    case .ended(let stream, let owner, let trailers):
+      if let id = slot(front, stream, owner) { streamEnded(id, trailers: trailers) }
     case .closed(_, let owner, _, _): if let owner { streamClosed(SlotID(packed: owner)) }
     case .sent(_, let owner, let count):
       if let owner { streamSent(SlotID(packed: owner), front, count) }

@@ -63,9 +63,12 @@ extension Worker where K: ~Copyable {
     return !connections[backend].hasUnsent
   }
 
-  /// END_STREAM from the client.
-  mutating func streamEnded(_ id: SlotID) {
+  /// END_STREAM from the client, behind `trailers` as lines.
+  mutating func streamEnded(_ id: SlotID, trailers: [UInt8] = []) {
     guard case .open = connections[id].ending else { return }
+    if !trailers.isEmpty, case .stream(let link) = connections[id].role {
+      link.front.trailers.append(WaitingTrailers(stream: id, lines: trailers))
+    }
     guard let exchange = connections[id].exchange, exchanges.contains(exchange) else {
       // Of a plain request that is all; a handshake will be refused for it.
       connections[id].pauses.insert(.finished)
@@ -73,7 +76,11 @@ extension Worker where K: ~Copyable {
     }
     if let forwarding = exchanges[exchange].forwarding {
       // The request is complete, or will be when what waits of it has gone.
-      if forwarding.hasStarted { requestEnded(exchange) }
+      if forwarding.hasStarted {
+        requestEnded(exchange)
+        // Behind a length there was no place for them.
+        _ = takeTrailers(id)
+      }
       connections[id].pauses.insert(.finished)
       return
     }
@@ -88,6 +95,14 @@ extension Worker where K: ~Copyable {
       abortStream(id)
       legLost(exchange, id, .endOfStream)
     }
+  }
+
+  /// The trailers of the stream's request, as lines, once.
+  mutating func takeTrailers(_ id: SlotID) -> [UInt8] {
+    guard case .stream(let link) = connections[id].role,
+      let index = link.front.trailers.firstIndex(where: { $0.stream == id })
+    else { return [] }
+    return link.front.trailers.remove(at: index).lines
   }
 
   /// The session has done with the stream. Without our having ended it the client has reset it.
@@ -111,7 +126,7 @@ extension Worker where K: ~Copyable {
     pauseSourceIfFull(id)
   }
 
-  /// `count` bytes of the stream have gone to its connection.
+  /// `count` bytes of the stream have gone to its connection, or its end alone.
   mutating func streamSent(_ id: SlotID, _ front: HTTP2Front, _ count: Int) {
     front.queued = max(0, front.queued - count)
     guard connections.contains(id) else { return }
@@ -135,9 +150,16 @@ extension Worker where K: ~Copyable {
       switch connections[stream].ending {
       case _ where connections[stream].hasUnsent: watchForStall(stream)
       case .open: break
-      case .closeWhenSent, .lingerWhenSent, .lingering: lingerOnStream(stream)
+      case .closeWhenSent, .lingerWhenSent, .lingering:
+        // A client that reads slowly must not lose the end when the content has filled its window.
+        if owesEnd(stream) { watchForStall(stream) } else { lingerOnStream(stream) }
       }
     }
+  }
+
+  private func owesEnd(_ id: SlotID) -> Bool {
+    guard case .stream(let link) = connections[id].role else { return false }
+    return link.front.session.owesEnd(link.number)
   }
 
   /// Beyond the bound of its connection a stream may hold only little.
@@ -171,6 +193,13 @@ extension Worker where K: ~Copyable {
     clearTimeout(id)
     if hurried { lingerOnStream(id) } else { link.front.hasEnding = true }
     settleCredit(id)
+  }
+
+  /// The end of a response behind its trailers, given as lines.
+  mutating func endStream(_ id: SlotID, trailers: [UInt8]) {
+    guard !trailers.isEmpty, case .stream(let link) = connections[id].role else { return }
+    link.front.session.finish(link.number, trailers: FieldBlock(trailers: trailers.span))
+    markForSending(link.front)
   }
 
   private static var timeForAnswer: TimeSpan { .seconds(1) }
@@ -215,6 +244,7 @@ extension Worker where K: ~Copyable {
     guard case .stream(let link) = connections[id].role else { return }
     let front = link.front
     front.queued = max(0, front.queued - connections[id].queued)
+    _ = takeTrailers(id)
     guard connections.remove(id) != nil else { return }
     streams -= 1
     if let index = front.streams.firstIndex(of: id) {

@@ -92,8 +92,16 @@ struct TrailerScanner: Sendable {
   }
 }
 
-/// Which trailers are passed on.
+/// Which trailers are passed on, and how they are kept meanwhile: as lines of `name: value` CRLF.
 public enum Trailers {
+  /// Appends a line. `name` and `value`: checked, the value without blanks around it.
+  static func appendLine(_ name: Span<UInt8>, _ value: Span<UInt8>, to lines: inout [UInt8]) {
+    for index in 0..<name.count { lines.append(name[index]) }
+    ASCII.append(": ", to: &lines)
+    for index in 0..<value.count { lines.append(value[index]) }
+    ASCII.append("\r\n", to: &lines)
+  }
+
   /// False for the fields that frame, route, authenticate, condition a request, control a response or
   /// say how its content is to be read (RFC 9110 section 6.5.1): a receiver that merged one into the
   /// head would be told what we never checked. `name` is a token in any case.

@@ -14,6 +14,25 @@ public struct FieldBlock: Sendable {
 
   public init() {}
 
+  /// The trailers that `BodyFraming.trailers` gives, which are lines of `name: value` CRLF. What the
+  /// rules of `append` refuse is left out.
+  public init(trailers lines: Span<UInt8>) {
+    var start = 0
+    while let colon = Self.index(of: UInt8(ascii: ":"), in: lines, from: start),
+      let end = Self.index(of: UInt8(ascii: "\r"), in: lines, from: colon)
+    {
+      append(lines.extracting(start..<colon), lines.extracting(colon + 1..<end))
+      start = end + 2
+    }
+  }
+
+  private static func index(of byte: UInt8, in lines: Span<UInt8>, from start: Int) -> Int? {
+    guard start < lines.count else { return nil }
+    for index in start..<lines.count where lines[index] == byte { return index }
+    return nil
+  }
+
+  public var isEmpty: Bool { entries.isEmpty }
   public var count: Int { entries.count }
 
   /// Adds a field, its name in lower case and its value without the blanks around it. False, and

@@ -16,12 +16,13 @@ public enum HTTP2Event: Sendable {
   /// Payload of DATA: a range of the bytes given to `receive`. Never empty, never padding. `owner`, here
   /// and below, is the one from before the call: the stream may be gone by its end.
   case data(stream: Int32, owner: UInt64?, Range<Int>)
-  /// END_STREAM from the peer, on DATA or on trailers.
-  case ended(stream: Int32, owner: UInt64?)
+  /// END_STREAM from the peer, on DATA or on trailers (RFC 9113, section 8.1). `trailers`: those that may
+  /// be passed on, as lines of `name: value` CRLF, like `BodyFraming.trailers`.
+  case ended(stream: Int32, owner: UInt64?, trailers: [UInt8])
   /// The stream is gone: both sides ended, or RST_STREAM was received (`byPeer`) or has been sent.
   /// `owner` is nil as well when it went in the same call in which it came.
   case closed(stream: Int32, owner: UInt64?, code: UInt32, byPeer: Bool)
-  /// `count` payload bytes of the stream have been put into the output.
+  /// `count` payload bytes of the stream have been put into the output; 0 is END_STREAM by itself.
   case sent(stream: Int32, owner: UInt64?, count: Int)
   /// The answer to a PING of ours.
   case pong(UInt64)

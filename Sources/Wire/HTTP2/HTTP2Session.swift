@@ -128,10 +128,18 @@ public final class HTTP2Session {
   public func write(_ stream: Int32, _ bytes: Span<UInt8>) { library.write(stream, bytes) }
   /// Bytes written that are not in an output yet.
   public func unsent(_ stream: Int32) -> Int { library.unsent(stream) }
+  /// Whether END_STREAM has been asked for and is not in an output yet. Behind bytes that fill the
+  /// peer's windows to the last it waits for them to open, alone or with trailers.
+  public func owesEnd(_ stream: Int32) -> Bool { library.owesEnd(stream) }
   /// Bytes that the peer's windows let go out on the stream; 0 when it is gone.
   public func window(of stream: Int32) -> Int { library.window(stream) }
   /// END_STREAM behind what is written.
   public func finish(_ stream: Int32) { library.finish(stream, thenReset: false) }
+  /// HEADERS with END_STREAM behind what is written: a trailer section (RFC 9113, section 8.1), or no
+  /// more than END_STREAM when `trailers` holds nothing. Once the end has been asked for it stays as it is.
+  public func finish(_ stream: Int32, trailers: FieldBlock) {
+    library.finish(stream, thenReset: false, trailers: trailers)
+  }
   /// The same, and then RST_STREAM(NO_ERROR) if the peer has not ended its side: the request is not
   /// read to its end (RFC 9113, section 8.1). Also behind a `respond` that ended the stream.
   public func finishThenReset(_ stream: Int32) { library.finish(stream, thenReset: true) }

@@ -175,7 +175,7 @@ struct NGHTTP2: ~Copyable {
     var provider = unsafe nghttp2_data_provider()
     unsafe provider.source.ptr = UnsafeMutableRawPointer(stream)
     unsafe provider.read_callback = readUnsent
-    let result = unsafe withFields(status, fields) { entries, count in
+    let result = unsafe Self.withFields(status, fields) { entries, count in
       ends
         ? unsafe nghttp2_submit_response(session, id, entries, count, nil)
         : unsafe nghttp2_submit_response(session, id, entries, count, &provider)
@@ -190,28 +190,31 @@ struct NGHTTP2: ~Copyable {
     guard let stream = unsafe stream(id), unsafe !stream.pointee.flags.contains(.answered),
       status >= 100, status < 200, status != 101
     else { return }
-    _ = unsafe withFields(status, fields) { entries, count in
+    _ = unsafe Self.withFields(status, fields) { entries, count in
       unsafe nghttp2_submit_headers(session, 0, id, nil, entries, count, nil)
     }
   }
 
-  /// Lends the fields in the library's form, `:status` first. The library copies them.
-  private func withFields(
-    _ status: UInt16, _ fields: FieldBlock, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
+  /// Lends the fields in the library's form, `:status` first; trailers have none. The library copies
+  /// them.
+  static func withFields(
+    _ status: UInt16?, _ fields: FieldBlock, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
   ) -> Int32 {
-    let name = Array(":status".utf8)
-    var value: [UInt8] = []
-    ASCII.appendDecimal(UInt64(status), to: &value)
-    var bytes = name + value + fields.bytes
-    let shift = name.count + value.count
+    var bytes: [UInt8] = []
+    if let status {
+      ASCII.append(":status", to: &bytes)
+      ASCII.appendDecimal(UInt64(status), to: &bytes)
+    }
+    let shift = bytes.count
+    bytes += fields.bytes
     // Safety: ranges of entries lie within `bytes`, which stays where it is during the call.
     return unsafe bytes.withUnsafeMutableBufferPointer { buffer in
       guard let base = buffer.baseAddress else { return -1 }
       var entries: [nghttp2_nv] = unsafe []
       unsafe entries.reserveCapacity(fields.entries.count + 1)
-      unsafe entries.append(Self.field(base, 0..<name.count, name.count..<shift, 0))
+      if shift > 0 { unsafe entries.append(field(base, 0..<7, 7..<shift, 0)) }
       for entry in fields.entries {
-        unsafe entries.append(Self.field(base, entry.name, entry.value, shift))
+        unsafe entries.append(field(base, entry.name, entry.value, shift))
       }
       return unsafe entries.withUnsafeBufferPointer { unsafe body($0.baseAddress, $0.count) }
     }
@@ -252,8 +255,16 @@ struct NGHTTP2: ~Copyable {
     return unsafe stream.pointee.unsent.count
   }
 
-  func finish(_ id: Int32, thenReset: Bool) {
+  func owesEnd(_ id: Int32) -> Bool {
+    guard let flags = unsafe stream(id)?.pointee.flags else { return false }
+    return flags.contains(.finishing) && flags.isDisjoint(with: [.endSent, .resetByOwner])
+  }
+
+  func finish(_ id: Int32, thenReset: Bool, trailers: FieldBlock = FieldBlock()) {
     guard let stream = unsafe stream(id) else { return }
+    if unsafe !stream.pointee.flags.contains(.finishing) {
+      unsafe stream.pointee.trailers = trailers
+    }
     if thenReset {
       unsafe stream.pointee.flags.insert(.resetsAfterEnd)
       if unsafe stream.pointee.flags.contains(.endSent) {

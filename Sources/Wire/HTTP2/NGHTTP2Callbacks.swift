@@ -53,9 +53,12 @@ func beginHeaders(
 ) -> CInt {
   guard let context = unsafe contextOf(data), let frame = unsafe frame else { return 0 }
   let id = unsafe frame.pointee.hd.stream_id
-  unsafe context.pointee.fields.startOver()
   unsafe context.pointee.fieldsStream = id
-  guard unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else { return 0 }
+  guard unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else {
+    unsafe context.pointee.fields.startTrailers()
+    return 0
+  }
+  unsafe context.pointee.fields.startOver()
   guard unsafe context.pointee.count < context.pointee.streamsMax else {
     unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.refusedStream.rawValue)
     return 0
@@ -105,11 +108,13 @@ func frameReceived(
 }
 
 private func peerEnded(
-  _ session: OpaquePointer?, _ context: UnsafeMutablePointer<HTTP2Context>, _ id: Int32
+  _ session: OpaquePointer?, _ context: UnsafeMutablePointer<HTTP2Context>, _ id: Int32,
+  trailers: [UInt8] = []
 ) {
   guard let stream = unsafe streamOf(session, id) else { return }
   unsafe stream.pointee.flags.insert(.peerEnded)
-  unsafe context.pointee.report(.ended(stream: id, owner: stream.pointee.knownOwner))
+  let owner = unsafe stream.pointee.knownOwner
+  unsafe context.pointee.report(.ended(stream: id, owner: owner, trailers: trailers))
 }
 
 /// A complete field block of a well-formed message: a request or its trailers.
@@ -132,13 +137,23 @@ private func headersReceived(
   } else if unsafe stream.pointee.flags.contains(.connected) {
     // Nothing but DATA belongs on it (RFC 9113, section 8.5).
     unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.protocolError.rawValue)
-  } else if unsafe context.pointee.fields.violation != nil {
-    // Trailers are counted like a head. The peer made us do this.
-    unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.enhanceYourCalm.rawValue)
   } else if ends {
-    unsafe peerEnded(session, context, id)
+    unsafe trailersReceived(session, context, id)
   }
   unsafe context.pointee.fields.startOver()
+}
+
+/// They are counted like a head.
+private func trailersReceived(
+  _ session: OpaquePointer?, _ context: UnsafeMutablePointer<HTTP2Context>, _ id: Int32
+) {
+  do throws(HTTPViolation) {
+    let trailers = try unsafe context.pointee.fields.finishTrailers()
+    unsafe peerEnded(session, context, id, trailers: trailers)
+  } catch {
+    // The peer made us do this.
+    unsafe nghttp2_submit_rst_stream(session, 0, id, HTTP2ErrorCode.enhanceYourCalm.rawValue)
+  }
 }
 
 @c(bascule_h2_data_received)
@@ -197,8 +212,29 @@ func readUnsent(
     return Int(NGHTTP2_ERR_DEFERRED.rawValue)
   }
   unsafe flags.pointee |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue
-  if isFinishing, waiting <= length { unsafe flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue }
+  if isFinishing, waiting <= length {
+    unsafe flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
+    if unsafe !stream.pointee.trailers.isEmpty {
+      unsafe flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+      guard unsafe submitTrailers(session, stream) else {
+        return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+      }
+    }
+  }
   return min(waiting, length)
+}
+
+/// HEADERS that end the stream, behind the DATA frame that is being made: the library's manual wants
+/// them queued from here. False when memory is out.
+private func submitTrailers(
+  _ session: OpaquePointer?, _ stream: UnsafeMutablePointer<HTTP2Stream>
+) -> Bool {
+  let fields = unsafe stream.pointee.trailers
+  unsafe stream.pointee.trailers = FieldBlock()
+  let id = unsafe stream.pointee.id
+  return unsafe NGHTTP2.withFields(nil, fields) { entries, count in
+    unsafe nghttp2_submit_trailer(session, id, entries, count)
+  } == 0
 }
 
 /// Writes one DATA frame straight from the stream's queue to the output.
@@ -246,6 +282,9 @@ func frameSent(
     let stream = unsafe streamOf(session, id)
   {
     unsafe stream.pointee.flags.insert(.endSent)
+    if unsafe isType(frame, NGHTTP2_HEADERS) || frame.pointee.hd.length == 0 {
+      unsafe context.pointee.report(.sent(stream: id, owner: stream.pointee.knownOwner, count: 0))
+    }
     if unsafe stream.pointee.flags.contains(.resetsAfterEnd) {
       unsafe resetAfterEnd(session, context, stream)
     }

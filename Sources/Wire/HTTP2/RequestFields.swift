@@ -1,6 +1,6 @@
-// From decoded fields to a request head (RFC 9113, sections 8.2 and 8.3). The library has checked the
-// message; what decides about routing and forwarding is checked again here, by the rules of HTTP/1.1.
-// Fields are counted as they come; at a limit everything decoded is dropped at once.
+// From decoded fields to a request head (RFC 9113, sections 8.2 and 8.3) or to its trailers. The
+// library has checked the message; what decides about routing and forwarding is checked again here, by
+// the rules of HTTP/1.1. Fields are counted as they come; at a limit everything decoded is dropped.
 
 internal import Bytes
 
@@ -10,6 +10,8 @@ struct RequestFields {
   private(set) var bytes: [UInt8] = []
   private(set) var fields: [Field] = []
   private(set) var cookie: [UInt8] = []
+  /// The block is a trailer section: `bytes` are the lines that may be passed on.
+  private var isTrailers = false
   private var listBytes = 0
   private var fieldCount = 0
   private var contentLength: UInt64?
@@ -26,6 +28,12 @@ struct RequestFields {
 
   /// Forgets everything and gives its memory back.
   mutating func startOver() { self = RequestFields(limits: limits) }
+
+  /// The same, and what comes is a trailer section.
+  mutating func startTrailers() {
+    startOver()
+    isTrailers = true
+  }
 
   /// Takes a decoded field, or only counts it once a limit has been passed.
   mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
@@ -56,14 +64,22 @@ struct RequestFields {
     where !ASCII.isTokenByte(name[index]) || ASCII.isUpperCase(name[index]) {
       throw .malformedFieldName
     }
+    if isTrailers { return takeTrailer(name, value) }
     try takeField(KnownField(name: name), name, value)
+  }
+
+  /// By the rules of HTTP/1.1, whose backends cannot tell where a trailer came from.
+  private mutating func takeTrailer(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+    guard Trailers.mayPass(name) else { return }
+    let trimmed = value.extracting(ASCII.trimmed(value, 0..<value.count))
+    Trailers.appendLine(name, trimmed, to: &bytes)
   }
 
   /// Each at most once, in front of the fields (section 8.3).
   private mutating func takePseudo(
     _ name: Span<UInt8>, _ value: Span<UInt8>
   ) throws(HTTPViolation) {
-    guard fieldCount == 0 else { throw .malformedFieldName }
+    guard fieldCount == 0, !isTrailers else { throw .malformedFieldName }
     for index in 0..<value.count where value[index] <= 0x20 || value[index] >= 0x7f {
       throw .forbiddenByte
     }
@@ -119,6 +135,12 @@ struct RequestFields {
     if fields.isEmpty { fields.reserveCapacity(16) }
     let nameRange = append(name)
     fields.append(Field(name: nameRange, value: append(value), known: known))
+  }
+
+  /// The trailers that may be passed on, as lines, when the block is complete.
+  func finishTrailers() throws(HTTPViolation) -> [UInt8] {
+    if let violation { throw violation }
+    return bytes
   }
 
   /// The head, when the block is complete. `ends`: END_STREAM came with it.
