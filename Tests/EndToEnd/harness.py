@@ -135,7 +135,7 @@ def configuration(port, endpoints, routes=None, listener=None, upstream=None, **
 
 
 @contextlib.contextmanager
-def run_gateway(text, ports, addresses=None, arguments=None, check_exit=True):
+def run_gateway(text, ports, addresses=None, arguments=None, check_exit=True, environment=None):
     """Runs the gateway on a configuration text until the `with` ends."""
     with tempfile.TemporaryDirectory(prefix="bascule-e2e-") as name:
         path = pathlib.Path(name) / "bascule.yaml"
@@ -143,7 +143,8 @@ def run_gateway(text, ports, addresses=None, arguments=None, check_exit=True):
         command = [BINARY, *(arguments or ["run", "--config", str(path)])]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors="replace", env={**os.environ, "NO_COLOR": "1"})
+            text=True, errors="replace",
+            env={**os.environ, "NO_COLOR": "1", **(environment or {})})
         running = Gateway(process, ports, name)
         try:
             wait_listening(process, addresses or [("127.0.0.1", p) for p in ports], running.lines)
