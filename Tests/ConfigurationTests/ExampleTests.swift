@@ -23,7 +23,7 @@ import Testing
     #expect(
       names.isSuperset(of: [
         "bascule", "reference", "plain-backend", "tenants-by-host", "tls-two-names",
-        "behind-balancer", "socketio",
+        "behind-balancer", "socketio", "signalr", "server-sent-events", "fallback-page",
       ]))
   }
 
