@@ -38,6 +38,18 @@ def wait_until(condition, seconds=5, what="condition"):
     raise AssertionError(f"{what} did not come true in {seconds} s")
 
 
+def settled(value, seconds=0.5, limit=10):
+    """The value of `value()` once it has stood still for `seconds`."""
+    last, since, deadline = value(), time.monotonic(), time.monotonic() + limit
+    while time.monotonic() - since < seconds:
+        time.sleep(0.02)
+        now = value()
+        if now != last:
+            last, since = now, time.monotonic()
+        assert time.monotonic() < deadline, f"still moving: {last}"
+    return last
+
+
 class Gateway:
     """A running gateway. `lines` is everything it has printed, `events` the JSON objects of it."""
 
@@ -84,6 +96,15 @@ class Gateway:
     def memory_kib(self):
         text = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
         return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+
+    def peak_kib(self):
+        """The most memory that has been resident since `forget_peak()`."""
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM:"))
+
+    def forget_peak(self):
+        """The peak is what is resident now."""
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
