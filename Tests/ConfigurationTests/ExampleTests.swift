@@ -17,13 +17,13 @@ import Testing
     #expect(settings(text)?.routes.isEmpty == false)
   }
 
-  @Test("the start and the four examples are there")
+  @Test("the start and the examples are there")
   func areThere() {
     let names = Set(Self.files.map { $0.deletingPathExtension().lastPathComponent })
     #expect(
       names.isSuperset(of: [
         "bascule", "reference", "plain-backend", "tenants-by-host", "tls-two-names",
-        "behind-balancer",
+        "behind-balancer", "socketio", "signalr", "server-sent-events", "fallback-page",
       ]))
   }
 

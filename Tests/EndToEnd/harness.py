@@ -38,6 +38,18 @@ def wait_until(condition, seconds=5, what="condition"):
     raise AssertionError(f"{what} did not come true in {seconds} s")
 
 
+def settled(value, seconds=0.5, limit=10):
+    """The value of `value()` once it has stood still for `seconds`."""
+    last, since, deadline = value(), time.monotonic(), time.monotonic() + limit
+    while time.monotonic() - since < seconds:
+        time.sleep(0.02)
+        now = value()
+        if now != last:
+            last, since = now, time.monotonic()
+        assert time.monotonic() < deadline, f"still moving: {last}"
+    return last
+
+
 class Gateway:
     """A running gateway. `lines` is everything it has printed, `events` the JSON objects of it."""
 
@@ -84,6 +96,15 @@ class Gateway:
     def memory_kib(self):
         text = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
         return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+
+    def peak_kib(self):
+        """The most memory that has been resident since `forget_peak()`."""
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM:"))
+
+    def forget_peak(self):
+        """The peak is what is resident now."""
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -135,7 +156,8 @@ def configuration(port, endpoints, routes=None, listener=None, upstream=None, **
 
 
 @contextlib.contextmanager
-def run_gateway(text, ports, addresses=None, arguments=None, check_exit=True, may_end=False):
+def run_gateway(text, ports, addresses=None, arguments=None, check_exit=True, environment=None,
+                may_end=False):
     """Runs the gateway on a configuration text until the `with` ends. `may_end`: the test stops it."""
     with tempfile.TemporaryDirectory(prefix="bascule-e2e-") as name:
         path = pathlib.Path(name) / "bascule.yaml"
@@ -143,7 +165,8 @@ def run_gateway(text, ports, addresses=None, arguments=None, check_exit=True, ma
         command = [BINARY, *(arguments or ["run", "--config", str(path)])]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors="replace", env={**os.environ, "NO_COLOR": "1"})
+            text=True, errors="replace",
+            env={**os.environ, "NO_COLOR": "1", **(environment or {})})
         running = Gateway(process, ports, name)
         try:
             wait_listening(process, addresses or [("127.0.0.1", p) for p in ports], running.lines)

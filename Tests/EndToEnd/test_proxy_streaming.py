@@ -14,7 +14,7 @@ from h2.exceptions import ProtocolError
 from attacks import assert_idle
 from http_backends import Gate, HTTPBackend
 from http_fronts import BOTH, HTTP1, HTTP2, STREAMED, dial, proxy
-from harness import wait_until
+from harness import settled, wait_until
 
 EVENTS = 1000
 
@@ -45,6 +45,34 @@ def test_an_event_leaves_at_once(way, framing):
             assert exchange.read(len(event)) == event
             confirmed.put(number)
         assert exchange.read_all() == b""
+
+
+@pytest.mark.parametrize("way", BOTH)
+def test_events_wait_for_a_confirmation_that_comes_as_a_request(way):
+    """As above, with the confirmation through the gateway as well: over HTTP/2 on the connection of the
+    events, over HTTP/1.1 on a second one."""
+    confirmed = queue.Queue()
+
+    def serve(exchange):
+        if exchange.request.method == "POST":
+            confirmed.put(int(exchange.read_body()))
+            return exchange.answer(b"")
+        exchange.begin_chunked(fields=[("Content-Type", "text/event-stream")])
+        for number in range(EVENTS):
+            exchange.chunk(b"data: %d\n\n" % number)
+            assert confirmed.get(timeout=5) == number
+        return exchange.finish()
+
+    with HTTPBackend(serve) as backend, proxy(backend) as running:
+        with dial(way, running) as front, dial(way, running) as second:
+            events = front.request("/events")
+            for number in range(EVENTS):
+                event = b"data: %d\n\n" % number
+                assert events.read(len(event)) == event
+                confirmation = (front if way == HTTP2 else second).request(
+                    "/confirm", "POST", body=b"%d" % number)
+                assert (confirmation.wait_head(), confirmation.read_all()) == (200, b"")
+            assert events.read_all() == b""
 
 
 @pytest.mark.parametrize("way", BOTH)
@@ -161,18 +189,6 @@ PIECE = b"x" * 65_536
 def small_buffers(sock):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-
-
-def settled(value, seconds=0.5, limit=10):
-    """The value of `value()` once it has stood still for `seconds`."""
-    last, since, deadline = value(), time.monotonic(), time.monotonic() + limit
-    while time.monotonic() - since < seconds:
-        time.sleep(0.02)
-        now = value()
-        if now != last:
-            last, since = now, time.monotonic()
-        assert time.monotonic() < deadline, f"still moving: {last}"
-    return last
 
 
 @pytest.mark.parametrize("way", BOTH)
