@@ -44,7 +44,8 @@ private let page: [Expected] = [
   Expected(faults: [.backendTimedOut], toClient: 1014),
   Expected(faults: [.backendWriteStalled], status: 504, toClient: 1014),
   Expected(faults: [.clientCloseTimedOut, .backendCloseTimedOut, .tunnelIdle]),
-  Expected(faults: [.drain], toClient: 1001, toBackend: 1001),
+  Expected(faults: [.drain, .routeChanged], toClient: 1001, toBackend: 1001),
+  Expected(faults: [.superseded], toClient: 1012, toBackend: 1001),
   Expected(faults: [.gatewayFault], status: 500, toClient: 1011, toBackend: 1011),
 ]
 
@@ -76,7 +77,7 @@ struct FaultTests {
   func codes() {
     for fault in Fault.allCases {
       for code in [fault.closeToClient, fault.closeToBackend].compactMap({ $0 }) {
-        #expect([1001, 1002, 1007, 1008, 1009, 1011, 1014].contains(code))
+        #expect([1001, 1002, 1007, 1008, 1009, 1011, 1012, 1014].contains(code))
       }
     }
   }

@@ -171,7 +171,7 @@ struct BridgeEndTests {
     // The backend's Close crosses ours; the client has its 1002 already.
     ends.backend.sendClose(1000)
     rig.settle()
-    rig.post(.drain)
+    rig.post(.drain(.drain))
     rig.settle()
     #expect(ends.client.closeCodes == [1002])
     #expect(ends.backend.closeCodes == [1001])
@@ -307,7 +307,7 @@ struct BridgeEndTests {
   func drain() {
     let rig = makeRig()
     let ends = rig.bridge()
-    rig.post(.drain)
+    rig.post(.drain(.drain))
     rig.settle()
     #expect(ends.client.closeCodes == [1001])
     #expect(ends.backend.closeCodes == [1001])
@@ -333,7 +333,7 @@ struct BridgeEndTests {
     let frame = ends.client.wire(2, Array(repeating: 5, count: 500))
     ends.client.peer.send(Array(frame.prefix(300)))
     rig.settle()
-    rig.post(.drain)
+    rig.post(.drain(.drain))
     rig.run(.seconds(8))
     // Towards the client nothing is under way; the backend must first get the rest.
     #expect(ends.client.closeCodes == [1001])
@@ -361,7 +361,7 @@ struct BridgeEndTests {
     let ends = rig.bridge()
     ends.client.peer.send(Array(ends.client.wire(2, Array(repeating: 5, count: 500)).prefix(300)))
     rig.settle()
-    rig.post(.drain)
+    rig.post(.drain(.drain))
     rig.run(.milliseconds(29_900))
     let before = rig.isStopped
     #expect(!before)
@@ -378,7 +378,7 @@ struct BridgeEndTests {
     let idle = rig.connect(sending: "")
     let late = rig.connect(sending: "GET / HTTP/1.1\r\nHost: a\r\n")
     rig.settle()
-    rig.post(.drain)
+    rig.post(.drain(.drain))
     rig.settle()
     #expect(idle.isGone)
     late.peer.send(

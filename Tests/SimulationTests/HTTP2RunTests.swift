@@ -181,7 +181,7 @@ private final class HTTP2Run {
     case .goAway: connection.goAway()
     case .finish: connection.peer.finish()
     case .reset: connection.peer.reset()
-    case .drain: rig.post(.drain)
+    case .drain: rig.post(.drain(.drain))
     case .idle: break
     // DATA of no stream.
     case .broken: connection.frame(0, 0, 0, [1])

@@ -115,7 +115,7 @@ private struct Run {
       case .drain: break
       }
     }
-    if ending == .drain { rig.post(.drain) }
+    if ending == .drain { rig.post(.drain(.drain)) }
   }
 
   private func leftovers() -> String? {

@@ -60,7 +60,7 @@ struct TunnelTests {
     let list = rig.backends { _ in }
     let client = rig.connect()
     rig.run(atMost: .seconds(1)) { !list.ends.isEmpty && !list.ends[0].head.isEmpty }
-    rig.post(.drain)
+    rig.post(.drain(.drain))
     rig.settle()
     list.ends[0].accept()
     rig.settle()
