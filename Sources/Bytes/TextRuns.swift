@@ -42,10 +42,27 @@ extension ASCII {
     }
   }
 
+  /// Where the run of token bytes ends that begins at the range's lower bound.
+  public static func endOfToken(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Int {
+    invariant(range.lowerBound >= 0 && range.upperBound <= bytes.count, "beyond the bytes")
+    var index = range.lowerBound
+    // Safety: the index stays below the range's upper bound, which lies within the bytes.
+    unsafe bytes.withUnsafeBufferPointer { bytes in
+      while index < range.upperBound, unsafe isTokenByte(bytes[index]) { index += 1 }
+    }
+    return index
+  }
+
   /// Whether it is one or more bytes of a token.
   public static func isToken(_ bytes: Span<UInt8>) -> Bool {
-    for index in bytes.indices where !isTokenByte(bytes[index]) { return false }
-    return !bytes.isEmpty
+    !bytes.isEmpty && endOfToken(bytes, 0..<bytes.count) == bytes.count
+  }
+
+  /// Appends `bytes` with capital letters made small.
+  public static func appendLowercased(_ bytes: Span<UInt8>, to text: inout [UInt8]) {
+    text.append(addingCapacity: bytes.count) { out in
+      for index in bytes.indices { out.append(lowercased(bytes[index])) }
+    }
   }
 
   public static func append(_ bytes: Span<UInt8>, to text: inout [UInt8]) {

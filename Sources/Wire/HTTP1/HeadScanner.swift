@@ -118,8 +118,7 @@ struct HeadScanner: Sendable {
     _ bytes: Span<UInt8>, _ line: Range<Int>
   ) throws(HTTPViolation) -> Field {
     guard fields.count < Int(fieldsMax) else { throw .tooManyFields }
-    var colon = line.lowerBound
-    while colon < line.upperBound, ASCII.isTokenByte(bytes[colon]) { colon += 1 }
+    let colon = ASCII.endOfToken(bytes, line)
     guard colon > line.lowerBound, colon < line.upperBound, bytes[colon] == UInt8(ascii: ":")
     else { throw .malformedFieldName }
     let name = line.lowerBound..<colon
