@@ -22,7 +22,10 @@ extension Worker where K: ~Copyable {
     sendHead(client, answer)
   }
 
-  mutating func relayFinal(_ exchange: SlotID, _ head: ResponseHead, _ attempt: Attempt) {
+  /// `rest`: what came of the body with the head.
+  mutating func relayFinal(
+    _ exchange: SlotID, _ head: ResponseHead, _ attempt: Attempt, rest: Span<UInt8>
+  ) {
     guard let client = exchanges[exchange].client, let backend = exchanges[exchange].backend else {
       return
     }
@@ -47,11 +50,9 @@ extension Worker where K: ~Copyable {
     exchanges[exchange].status = UInt16(clamping: head.status)
     setTimeout(
       exchange: exchange, .responseIdle, after: route(of: exchange).timeouts.responseIdle)
-    var head: [UInt8] = []
-    if case .bytes(let bytes) = answer { head = bytes } else { sendHead(client, answer) }
-    var waiting = ByteQueue()
-    swap(&waiting, &connections[backend].input)
-    waiting.withSpan { relayBody(exchange, $0, behind: head) }
+    var unsentHead: [UInt8] = []
+    if case .bytes(let bytes) = answer { unsentHead = bytes } else { sendHead(client, answer) }
+    relayBody(exchange, rest, behind: unsentHead)
     // Old servers write head and body apart.
     if exchanges.contains(exchange), connections.contains(backend) {
       kernel.acknowledgeNow(connections[backend].descriptor)

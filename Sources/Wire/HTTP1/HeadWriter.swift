@@ -7,7 +7,8 @@ import Bytes
 public struct HeadWriter: Sendable {
   public private(set) var bytes: [UInt8] = []
 
-  public init(reserving capacity: Int = 1024) {
+  /// By default what most heads need, and what an allocator still has a quick way for (1 KiB in all).
+  public init(reserving capacity: Int = 960) {
     bytes.reserveCapacity(capacity)
   }
 
