@@ -84,19 +84,27 @@ public enum ASCII {
 
   /// Appends `value` in decimal digits.
   public static func appendDecimal(_ value: UInt64, to text: inout [UInt8]) {
-    var divisor: UInt64 = 1
-    while value / divisor >= 10 { divisor *= 10 }
-    while divisor > 0 {
-      text.append(0x30 + UInt8(value / divisor % 10))
-      divisor /= 10
+    // 64 bits have at most 20 digits; the last one is found first.
+    var digits = InlineArray<20, UInt8>(repeating: 0)
+    var start = digits.count
+    var rest = value
+    repeat {
+      start -= 1
+      digits[start] = 0x30 + UInt8(rest % 10)
+      rest /= 10
+    } while rest > 0
+    text.append(addingCapacity: digits.count - start) { out in
+      for index in start..<digits.count { out.append(digits[index]) }
     }
   }
 
   /// Appends the lowest `digits` hexadecimal digits of `value`, in lower case.
   public static func appendHex(_ value: UInt64, digits: Int, to text: inout [UInt8]) {
-    for digit in stride(from: digits - 1, through: 0, by: -1) {
-      let nibble = UInt8(truncatingIfNeeded: value >> UInt64(4 * digit)) & 0xf
-      text.append(nibble < 10 ? 0x30 + nibble : 0x57 + nibble)
+    text.append(addingCapacity: digits) { out in
+      for digit in stride(from: digits - 1, through: 0, by: -1) {
+        let nibble = UInt8(truncatingIfNeeded: value >> UInt64(4 * digit)) & 0xf
+        out.append(nibble < 10 ? 0x30 + nibble : 0x57 + nibble)
+      }
     }
   }
 

@@ -87,24 +87,29 @@ enum HostText {
 
   /// Labels of letters, digits and hyphens, none of them empty.
   private static func name(_ text: Span<UInt8>, underscore: Bool) -> String? {
-    var lowered: [UInt8] = []
-    lowered.reserveCapacity(text.count)
-    var labelIsEmpty = true
-    for index in 0..<text.count {
-      let byte = ASCII.lowercased(text[index])
-      switch byte {
-      case UInt8(ascii: "."):
-        guard !labelIsEmpty else { return nil }
-        labelIsEmpty = true
-      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-        UInt8(ascii: "-"):
-        labelIsEmpty = false
-      case UInt8(ascii: "_") where underscore:
-        labelIsEmpty = false
-      default: return nil
-      }
-      lowered.append(byte)
+    guard isName(text, underscore: underscore) else { return nil }
+    // Safety: at most `text.count` bytes are written, and so many have room.
+    return unsafe String(unsafeUninitializedCapacity: text.count) { lowered in
+      for index in text.indices { unsafe lowered[index] = ASCII.lowercased(text[index]) }
+      return text.count
     }
-    return labelIsEmpty ? nil : String(decoding: lowered, as: UTF8.self)
+  }
+
+  private static func isName(_ text: Span<UInt8>, underscore: Bool) -> Bool {
+    var labelIsEmpty = true
+    for index in text.indices {
+      let byte = text[index]
+      if byte == UInt8(ascii: ".") {
+        guard !labelIsEmpty else { return false }
+        labelIsEmpty = true
+      } else {
+        guard
+          ASCII.isLetter(byte) || ASCII.isDigit(byte) || byte == UInt8(ascii: "-")
+            || (underscore && byte == UInt8(ascii: "_"))
+        else { return false }
+        labelIsEmpty = false
+      }
+    }
+    return !labelIsEmpty
   }
 }

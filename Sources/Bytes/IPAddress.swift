@@ -52,6 +52,8 @@ public enum IPAddress: Sendable, Hashable {
 extension IPAddress: CustomStringConvertible {
   public var description: String {
     var text: [UInt8] = []
+    // The longest literal of IPv6.
+    text.reserveCapacity(39)
     append(to: &text)
     return String(decoding: text, as: UTF8.self)
   }

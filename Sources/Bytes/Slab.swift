@@ -126,14 +126,20 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   @inlinable
   public subscript(_ id: SlotID) -> Element {
     // Addressors, not coroutines: those allocate their frames where they are not inlined.
-    unsafeAddress {
-      invariant(contains(id), "slab access by a stale id")
-      return unsafe UnsafePointer(element(Int(id.index)))
-    }
-    unsafeMutableAddress {
-      invariant(contains(id), "slab access by a stale id")
-      return unsafe element(Int(id.index))
-    }
+    unsafeAddress { unsafe UnsafePointer(current(id)) }
+    unsafeMutableAddress { unsafe current(id) }
+  }
+
+  /// The element of a current id, found with one look at its chunk.
+  @inlinable @unsafe
+  func current(_ id: SlotID) -> UnsafeMutablePointer<Element> {
+    invariant(Int(id.index) < slotsMade && id.generation & 1 == 1, "slab access by a stale id")
+    let chunk = unsafe chunks[Int(id.index) / Self.chunkSlots]
+    let offset = Int(id.index) % Self.chunkSlots
+    let generation = unsafe chunk.headers[offset].generation
+    invariant(generation == id.generation, "slab access by a stale id")
+    // Safety: below `slotsMade`, and an odd generation says that there is an element.
+    return unsafe chunk.elements + offset
   }
 
   /// The id of the tenant at `index`, for walks over all slots (drain, shutdown).

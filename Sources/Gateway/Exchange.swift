@@ -150,9 +150,8 @@ extension Worker where K: ~Copyable {
       // Not to be used before the backend's answer has been validated; reading is paused.
       bytes.withSpan { connections[id].input.append($0) }
     case (.connecting, .backend), (.awaitingAnswer, .backend):
-      bytes.withSpan { connections[id].input.append($0) }
       exchanges[exchange].forwarding?.hasAnswer = true
-      answerReceived(exchange)
+      bytes.withSpan { answerReceived(exchange, $0) }
     case (.relayingResponse, .backend): bytes.withSpan { relayBody(exchange, $0) }
     case (.bridge, _): bridgeReceived(exchange, from: leg, bytes)
     case (.tunnel, _): bytes.withSpan { tunnelReceived(exchange, from: leg, $0) }

@@ -126,12 +126,8 @@ struct ClientIdentity: Sendable {
   private static func madeID(_ random: (UInt64, UInt64)) -> [UInt8] {
     var text: [UInt8] = []
     text.reserveCapacity(32)
-    for word in [random.0, random.1] {
-      for shift in stride(from: 60, through: 0, by: -4) {
-        let digit = UInt8(truncatingIfNeeded: word >> UInt64(shift)) & 0xf
-        text.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
-      }
-    }
+    ASCII.appendHex(random.0, digits: 16, to: &text)
+    ASCII.appendHex(random.1, digits: 16, to: &text)
     return text
   }
 }
@@ -152,7 +148,7 @@ enum ForwardedHeaders {
     }
     out.ours("X-Forwarded-Proto", literal: client.isHTTPS ? "https" : "http")
     if let authority = client.authority { out.ours("X-Forwarded-Host", authority.description) }
-    if client.port != 0 { out.ours("X-Forwarded-Port", String(client.port)) }
+    if client.port != 0 { out.ours("X-Forwarded-Port", decimal: UInt64(client.port)) }
     if client.address != nil { out.ours("X-Real-IP", client.text) }
     out.ours("X-Request-Id", client.requestID)
     let via: StaticString = head.version == .http2 ? "2 bascule" : "1.1 bascule"

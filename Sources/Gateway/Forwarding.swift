@@ -30,6 +30,8 @@ final class Forwarding {
   /// Follows the response's body.
   var response = BodyFraming(.none)
   var chunksResponse = false
+  /// The chunk that ends the response has gone out with its last content.
+  var hasSentEnd = false
   /// What becomes of the connections when the response is complete.
   var keepsClient: Bool
   var keepsBackend = false
@@ -123,15 +125,16 @@ extension Worker where K: ~Copyable {
       let client = exchanges[exchange].client
     else { return }
     guard !forwarding.isRequestComplete else { return keepForLater(client, bytes) }
-    var content: [Range<Int>] = []
+    var content = ContentRanges()
     do throws(HTTPViolation) {
       let progress = try forwarding.request.advance(bytes) { content.append($0) }
-      forwarding.requestBytes &+= UInt64(content.reduce(0) { $0 + $1.count })
+      forwarding.requestBytes &+= UInt64(content.count)
       if let most = route(of: exchange).requestBodyMax, forwarding.requestBytes > most {
         return endRequest(exchange, .bodyTooLarge)
       }
       if let backend = exchanges[exchange].backend {
-        sendContent(backend, bytes, content, inChunks: forwarding.chunksRequest)
+        let framing = ContentFraming(inChunks: forwarding.chunksRequest)
+        sendContent(backend, bytes, content, framing)
       }
       guard case .complete(let consumed) = progress, exchanges.contains(exchange) else { return }
       requestEnded(exchange)
@@ -233,17 +236,31 @@ extension Worker where K: ~Copyable {
 
   // MARK: Framing
 
-  /// Sends what `content` names of `bytes`; in chunks each with its size, and with one send.
+  /// What is copied behind a head to go out with it.
+  private static var joinedMax: Int { 16 * 1024 }
+
+  /// Sends what `content` names of `bytes`, with one send where it is framed or little: a head that
+  /// goes out alone costs a send more here and a wake-up more at the client.
   mutating func sendContent(
-    _ id: SlotID, _ bytes: Span<UInt8>, _ content: [Range<Int>], inChunks: Bool
+    _ id: SlotID, _ bytes: Span<UInt8>, _ content: ContentRanges, _ framing: ContentFraming
   ) {
-    guard inChunks else {
-      for range in content { send(id, bytes.extracting(range)) }
-      return
+    let isJoined = !framing.head.isEmpty && 1...Self.joinedMax ~= content.count
+    guard framing.inChunks || isJoined else {
+      send(id, framing.head)
+      return content.forEach { send(id, bytes.extracting($0)) }
     }
     let frames = self.frames
     frames.reset()
-    for range in content { ChunkWriter.appendChunk(bytes.extracting(range), to: frames) }
+    frames.append(framing.head)
+    content.forEach { range in
+      let piece = bytes.extracting(range)
+      if framing.inChunks {
+        ChunkWriter.appendChunk(piece, to: frames)
+      } else {
+        frames.append(piece)
+      }
+    }
+    if let trailers = framing.trailers { ChunkWriter.appendEnd(trailers: trailers, to: frames) }
     frames.withSpan { send(id, $0) }
   }
 
@@ -252,5 +269,35 @@ extension Worker where K: ~Copyable {
     frames.reset()
     ChunkWriter.appendEnd(trailers: trailers, to: frames)
     frames.withSpan { send(id, $0) }
+  }
+}
+
+/// What goes out with content, around it.
+struct ContentFraming {
+  /// Of HTTP/1.1, in front of the first content.
+  var head: [UInt8] = []
+  /// Each range with its size.
+  var inChunks = false
+  /// It is the last content in chunks; what ends it follows.
+  var trailers: [UInt8]?
+}
+
+/// The ranges of some bytes that are content: mostly one, so that nothing is allocated for it.
+struct ContentRanges {
+  private var first = 0..<0
+  private var others: [Range<Int>] = []
+  /// Bytes in all of them.
+  private(set) var count = 0
+
+  /// `range` is not empty.
+  mutating func append(_ range: Range<Int>) {
+    if count == 0 { first = range } else { others.append(range) }
+    count += range.count
+  }
+
+  func forEach(_ body: (Range<Int>) -> Void) {
+    if count == 0 { return }
+    body(first)
+    for range in others { body(range) }
   }
 }

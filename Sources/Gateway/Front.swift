@@ -121,10 +121,10 @@ extension Worker where K: ~Copyable {
   }
 
   private func findRoute(_ head: RequestHead, _ client: ClientIdentity) -> Int? {
-    let host = Array((head.host?.host ?? "").utf8)
+    let host = head.host?.host ?? ""
     let bytes = head.bytes
     return shared.router.route(
-      host: host.span, path: bytes.span.extracting(head.path), isHTTPS: client.isHTTPS)
+      host: host.utf8.span, path: bytes.span.extracting(head.path), isHTTPS: client.isHTTPS)
   }
 
   private mutating func identity(_ id: SlotID, _ head: RequestHead) -> ClientIdentity {
@@ -144,13 +144,16 @@ extension Worker where K: ~Copyable {
   ) -> ConnectionFacts {
     nextExchange &+= 1
     var name: [UInt8] = []
+    name.reserveCapacity(21)
     ASCII.appendHex(UInt64(shared.process.tag), digits: 8, to: &name)
     name.append(UInt8(ascii: "-"))
     ASCII.appendHex(UInt64(index) << 40 | nextExchange, digits: 12, to: &name)
+    // Only the lines of the access log have them.
+    let isOn = accessLog.isOn
     return ConnectionFacts(
       id: name, client: client.text, proto: protocolWord(id, head), tls: tlsVersion(id),
-      host: Array((head.host?.description ?? "").utf8),
-      path: Array(head.bytes[head.path]),
+      host: isOn ? Array((head.host?.description ?? "").utf8) : [],
+      path: isOn ? Array(head.bytes[head.path]) : [],
       origin: head.values(of: .origin).first.map { Array(head.bytes[$0]) },
       requestID: client.requestID)
   }

@@ -12,6 +12,8 @@ protocol FieldSink {
   mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool
   @discardableResult
   mutating func field(_ name: StaticString, _ value: Span<UInt8>) -> Bool
+  mutating func field(_ name: StaticString, literal value: StaticString)
+  mutating func field(_ name: StaticString, decimal value: UInt64)
 }
 
 extension HeadWriter: FieldSink {}
@@ -19,6 +21,12 @@ extension HeadWriter: FieldSink {}
 extension FieldBlock: FieldSink {
   mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool { append(name, value) }
   mutating func field(_ name: StaticString, _ value: Span<UInt8>) -> Bool { append(name, value) }
+  mutating func field(_ name: StaticString, literal value: StaticString) { append(name, value) }
+  mutating func field(_ name: StaticString, decimal value: UInt64) {
+    var digits: [UInt8] = []
+    ASCII.appendDecimal(value, to: &digits)
+    append(name, digits.span)
+  }
 }
 
 /// Writes one head. Fields named in the route's `set` and `remove` are left out everywhere, then
@@ -33,23 +41,35 @@ struct OutgoingHead<Sink: FieldSink> {
   }
 
   /// A field of routing, connection or framing, which is not for the route to edit.
-  mutating func fixed(_ name: StaticString, _ value: [UInt8]) { sink.field(name, value.span) }
+  mutating func fixed(_ name: StaticString, _ value: Span<UInt8>) { sink.field(name, value) }
+  mutating func fixed(_ name: StaticString, _ value: [UInt8]) { fixed(name, value.span) }
 
   mutating func fixed(_ name: StaticString, literal value: StaticString) {
-    sink.field(name, Self.bytes(value).span)
+    sink.field(name, literal: value)
+  }
+
+  mutating func fixed(_ name: StaticString, decimal value: UInt64) {
+    sink.field(name, decimal: value)
   }
 
   /// A field we set unless the route says otherwise.
   mutating func ours(_ name: StaticString, _ value: Span<UInt8>) {
-    guard edits.isEmpty || !edits.mentions(Self.bytes(name).span) else { return }
-    sink.field(name, value)
+    if isOurs(name) { sink.field(name, value) }
   }
 
   mutating func ours(_ name: StaticString, _ value: [UInt8]) { ours(name, value.span) }
   mutating func ours(_ name: StaticString, _ value: String) { ours(name, value.utf8.span) }
 
   mutating func ours(_ name: StaticString, literal value: StaticString) {
-    ours(name, Self.bytes(value).span)
+    if isOurs(name) { sink.field(name, literal: value) }
+  }
+
+  mutating func ours(_ name: StaticString, decimal value: UInt64) {
+    if isOurs(name) { sink.field(name, decimal: value) }
+  }
+
+  private func isOurs(_ name: StaticString) -> Bool {
+    edits.isEmpty || !ASCII.withSpan(name) { edits.mentions($0) }
   }
 
   /// What the two sides of a WebSocket have agreed on.
@@ -63,21 +83,16 @@ struct OutgoingHead<Sink: FieldSink> {
     of head: Head, where passes: (Field, Span<UInt8>) -> Bool
   ) {
     let bytes = head.bytes
+    let hasEdits = !edits.isEmpty
     for field in head.fields {
       let name = bytes.span.extracting(field.name)
-      guard passes(field, name), !edits.mentions(name) else { continue }
+      guard passes(field, name), !hasEdits || !edits.mentions(name) else { continue }
       sink.field(name, bytes.span.extracting(field.value))
     }
   }
 
   private mutating func addEdits() {
     for field in edits.set { sink.field(field.name.utf8.span, field.value.utf8.span) }
-  }
-
-  private static func bytes(_ literal: StaticString) -> [UInt8] {
-    var bytes: [UInt8] = []
-    ASCII.append(literal, to: &bytes)
-    return bytes
   }
 }
 
@@ -88,25 +103,23 @@ extension OutgoingHead where Sink == HeadWriter {
   mutating func requestLine(
     _ method: StaticString, path: [UInt8], _ head: RequestHead
   ) -> Bool {
-    var name: [UInt8] = []
-    ASCII.append(method, to: &name)
-    return requestLine(name.span, path: path, head)
+    ASCII.withSpan(method) { requestLine($0, path: path.span, head) }
   }
 
   /// The same with the client's own method.
-  mutating func requestLine(_ head: RequestHead, path: [UInt8]) -> Bool {
+  mutating func requestLine(_ head: RequestHead, path: Span<UInt8>) -> Bool {
     let bytes = head.bytes
     return requestLine(bytes.span.extracting(head.method), path: path, head)
   }
 
   private mutating func requestLine(
-    _ method: Span<UInt8>, path: [UInt8], _ head: RequestHead
+    _ method: Span<UInt8>, path: Span<UInt8>, _ head: RequestHead
   ) -> Bool {
     guard let query = head.query else {
-      return sink.requestLine(method, path: path.span, query: nil)
+      return sink.requestLine(method, path: path, query: nil)
     }
     let bytes = head.bytes
-    return sink.requestLine(method, path: path.span, query: bytes.span.extracting(query))
+    return sink.requestLine(method, path: path, query: bytes.span.extracting(query))
   }
 
   /// The status of `answer`; a reason that cannot be written is left empty.
@@ -165,17 +178,29 @@ struct Nominations {
   /// More is an attack on whoever has to compare them all.
   static var namesMax: Int { 32 }
 
-  private let names: [[UInt8]]
+  private let bytes: [UInt8]
+  private var names: [Range<Int>] = []
 
   /// Nil when there are more than `namesMax`.
   init?<Head: MessageHead>(of head: Head) {
-    let elements = head.elements(of: .connection)
-    guard elements.count <= Self.namesMax else { return nil }
-    names = elements.map { Array(head.bytes[$0]) }
+    var count = 0
+    var names: [Range<Int>] = []
+    head.forEachElement(of: .connection) { element in
+      count += 1
+      // Keep-Alive is left out wherever it stands.
+      if count <= Self.namesMax, !head.equalsIgnoringCase(element, "keep-alive") {
+        names.append(element)
+      }
+    }
+    guard count <= Self.namesMax else { return nil }
+    bytes = head.bytes
+    self.names = names
   }
 
   func contains(_ name: Span<UInt8>) -> Bool {
-    for nominated in names where Self.equals(nominated.span, name) { return true }
+    for nominated in names where Self.equals(bytes.span.extracting(nominated), name) {
+      return true
+    }
     return false
   }
 

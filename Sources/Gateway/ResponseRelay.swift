@@ -22,7 +22,10 @@ extension Worker where K: ~Copyable {
     sendHead(client, answer)
   }
 
-  mutating func relayFinal(_ exchange: SlotID, _ head: ResponseHead, _ attempt: Attempt) {
+  /// `rest`: what came of the body with the head.
+  mutating func relayFinal(
+    _ exchange: SlotID, _ head: ResponseHead, _ attempt: Attempt, rest: Span<UInt8>
+  ) {
     guard let client = exchanges[exchange].client, let backend = exchanges[exchange].backend else {
       return
     }
@@ -47,11 +50,9 @@ extension Worker where K: ~Copyable {
     exchanges[exchange].status = UInt16(clamping: head.status)
     setTimeout(
       exchange: exchange, .responseIdle, after: route(of: exchange).timeouts.responseIdle)
-    sendHead(client, answer)
-    guard exchanges.contains(exchange), connections.contains(backend) else { return }
-    var waiting = ByteQueue()
-    swap(&waiting, &connections[backend].input)
-    waiting.withSpan { relayBody(exchange, $0) }
+    var unsentHead: [UInt8] = []
+    if case .bytes(let bytes) = answer { unsentHead = bytes } else { sendHead(client, answer) }
+    relayBody(exchange, rest, behind: unsentHead)
     // Old servers write head and body apart.
     if exchanges.contains(exchange), connections.contains(backend) {
       kernel.acknowledgeNow(connections[backend].descriptor)
@@ -60,25 +61,30 @@ extension Worker where K: ~Copyable {
 
   // MARK: Body
 
-  mutating func relayBody(_ exchange: SlotID, _ bytes: Span<UInt8>) {
+  /// `head`: what the client has not got of it, over HTTP/1.1.
+  mutating func relayBody(
+    _ exchange: SlotID, _ bytes: Span<UInt8>, behind head: [UInt8] = []
+  ) {
     guard let client = exchanges[exchange].client,
       let forwarding = exchanges[exchange].forwarding
     else { return }
-    var content: [Range<Int>] = []
+    var content = ContentRanges()
     do throws(HTTPViolation) {
-      let progress = try forwarding.response.advance(bytes) { range in
-        if !range.isEmpty { content.append(range) }
-      }
-      for range in content {
-        exchanges[exchange].relayed[Leg.backend.index] &+= UInt64(range.count)
-      }
+      let progress = try forwarding.response.advance(bytes) { content.append($0) }
+      exchanges[exchange].relayed[Leg.backend.index] &+= UInt64(content.count)
       exchanges[exchange].deadline = now + route(of: exchange).timeouts.responseIdle
-      sendContent(client, bytes, content, inChunks: forwarding.chunksResponse)
+      var framing = ContentFraming(head: head, inChunks: forwarding.chunksResponse)
+      if forwarding.chunksResponse, case .complete = progress {
+        framing.trailers = forwarding.response.trailers
+        forwarding.hasSentEnd = true
+      }
+      sendContent(client, bytes, content, framing)
       guard case .complete(let consumed) = progress, exchanges.contains(exchange) else { return }
       // Nobody has asked for what is behind it.
       if consumed < bytes.count { forwarding.keepsBackend = false }
       endRelay(exchange, fault: nil)
     } catch {
+      send(client, head)
       endRelay(exchange, fault: .backendAnswerBroken)
     }
   }
@@ -130,12 +136,12 @@ extension Worker where K: ~Copyable {
     guard connections.contains(client) else { return }
     let trailers = forwarding.response.trailers
     if connections[client].isStream { return endStream(client, trailers: trailers) }
-    if forwarding.chunksResponse { sendEnd(client, trailers: trailers) }
+    if forwarding.chunksResponse, !forwarding.hasSentEnd { sendEnd(client, trailers: trailers) }
   }
 
   private mutating func logRelay(_ exchange: SlotID, fault: Fault?) {
     if let fault { metrics.add(fault.counter) }
-    guard let attempt = exchanges[exchange].attempt else { return }
+    guard accessLog.isOn, let attempt = exchanges[exchange].attempt else { return }
     accessLog.http(
       attempt.facts, method: attempt.head.methodBytes,
       ResponseFacts(

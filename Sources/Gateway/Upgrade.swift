@@ -65,8 +65,35 @@ extension Worker where K: ~Copyable {
 
   // MARK: The backend's answer
 
-  /// More of the answer is in the backend connection's `input`.
-  mutating func answerReceived(_ exchange: SlotID) {
+  /// More of the answer. A final head that is whole is read where it lies and relayed with what is
+  /// behind it; everything else is collected first.
+  mutating func answerReceived(_ exchange: SlotID, _ bytes: Span<UInt8>) {
+    guard let id = exchanges[exchange].backend else { return }
+    guard connections[id].input.isEmpty, case .awaitingAnswer = exchanges[exchange].phase,
+      let attempt = exchanges[exchange].attempt
+    else { return collectAnswer(exchange, id, bytes) }
+    do throws(HTTPViolation) {
+      guard let (head, consumed) = try Self.parse(&connections[id].role, bytes) else {
+        return connections[id].input.append(bytes)
+      }
+      connections[id].role = .upstream(ResponseParser(limits: shared.responseLimits))
+      let rest = bytes.extracting(consumed..<bytes.count)
+      if head.status >= 200 { return relayFinal(exchange, head, attempt, rest: rest) }
+      connections[id].input.append(rest)
+      answered(exchange, head)
+      readAnswer(exchange)
+    } catch {
+      refuseAnswer(exchange, error.word)
+    }
+  }
+
+  private mutating func collectAnswer(_ exchange: SlotID, _ id: SlotID, _ bytes: Span<UInt8>) {
+    connections[id].input.append(bytes)
+    readAnswer(exchange)
+  }
+
+  /// The backend connection's `input` holds what has come.
+  private mutating func readAnswer(_ exchange: SlotID) {
     while exchanges.contains(exchange), case .awaitingAnswer = exchanges[exchange].phase,
       let id = exchanges[exchange].backend
     {
@@ -83,14 +110,25 @@ extension Worker where K: ~Copyable {
   private static func parseAnswer(
     _ connection: inout Connection
   ) throws(HTTPViolation) -> ResponseHead? {
-    guard case .upstream(var parser) = connection.role else { return nil }
+    var role = connection.role
     let parsed = try connection.input.withSpan {
-      (bytes) throws(HTTPViolation) in try parser.parse(bytes)
+      (bytes) throws(HTTPViolation) in try parse(&role, bytes)
     }
-    connection.role = .upstream(parser)
-    guard case .done(let head, let consumed) = parsed else { return nil }
+    connection.role = role
+    guard let (head, consumed) = parsed else { return nil }
     connection.input.consume(consumed)
     return head
+  }
+
+  /// The head and its length, once it is whole.
+  private static func parse(
+    _ role: inout ConnectionRole, _ bytes: Span<UInt8>
+  ) throws(HTTPViolation) -> (ResponseHead, Int)? {
+    guard case .upstream(var parser) = role else { return nil }
+    let parsed = try parser.parse(bytes)
+    role = .upstream(parser)
+    guard case .done(let head, let consumed) = parsed else { return nil }
+    return (head, consumed)
   }
 
   private mutating func answered(_ exchange: SlotID, _ head: ResponseHead) {
@@ -109,7 +147,10 @@ extension Worker where K: ~Copyable {
       }
       switching(exchange, head, attempt, terms)
     } else {
-      relayFinal(exchange, head, attempt)
+      guard let id = exchanges[exchange].backend else { return }
+      var waiting = ByteQueue()
+      swap(&waiting, &connections[id].input)
+      waiting.withSpan { relayFinal(exchange, head, attempt, rest: $0) }
     }
   }
 

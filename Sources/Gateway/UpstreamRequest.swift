@@ -21,7 +21,7 @@ enum UpstreamRequest {
     else { return nil }
     var out = OutgoingHead(edits)
     guard out.requestLine("GET", path: path, head) else { return nil }
-    out.fixed("Host", host(head, policy.host))
+    writeHost(head, policy.host, to: &out)
     out.handshake { Handshake.appendRequestFields(key: key.span, offer: offer, to: &$0) }
     pass(head, client, nominated, policy, edits, to: &out)
     return out.finish()
@@ -36,11 +36,11 @@ enum UpstreamRequest {
       let path = policy.rewrite.apply(head.bytes.span.extracting(head.path))
     else { return nil }
     var out = OutgoingHead(edits)
-    guard out.requestLine(head, path: path) else { return nil }
-    out.fixed("Host", host(head, policy.host))
+    guard out.requestLine(head, path: path.span) else { return nil }
+    writeHost(head, policy.host, to: &out)
     switch head.bodyFraming {
     case .none: break
-    case .length(let count): out.fixed("Content-Length", Array(String(count).utf8))
+    case .length(let count): out.fixed("Content-Length", decimal: count)
     case .chunked, .untilClose: out.fixed("Transfer-Encoding", literal: "chunked")
     }
     pass(head, client, nominated, policy, edits, to: &out)
@@ -72,10 +72,16 @@ enum UpstreamRequest {
   }
 
   /// The route's upstream's, or as the client wrote it.
-  private static func host(_ head: RequestHead, _ choice: UpstreamSettings.Host) -> [UInt8] {
-    if case .name(let authority) = choice { return Array(authority.description.utf8) }
-    if let value = head.onlyValue(of: .host) { return Array(head.bytes[value]) }
-    return Array((head.host?.description ?? "").utf8)
+  private static func writeHost(
+    _ head: RequestHead, _ choice: UpstreamSettings.Host, to out: inout OutgoingHead<HeadWriter>
+  ) {
+    if case .name(let authority) = choice {
+      out.fixed("Host", authority.description.utf8.span)
+    } else if let value = head.onlyValue(of: .host) {
+      out.fixed("Host", head.bytes.span.extracting(value))
+    } else {
+      out.fixed("Host", (head.host?.description ?? "").utf8.span)
+    }
   }
 
   private static func passes(
@@ -183,9 +189,9 @@ enum ClientResponse {
       if answer.status >= 200, answer.status != 204,
         let length = answer.onlyValue(of: .contentLength)
       {
-        out.fixed("Content-Length", Array(answer.bytes[length]))
+        out.fixed("Content-Length", answer.bytes.span.extracting(length))
       }
-    case .length(let count): out.fixed("Content-Length", Array(String(count).utf8))
+    case .length(let count): out.fixed("Content-Length", decimal: count)
     // The fields of a stream do not take it (RFC 9113 section 8.2.2).
     case .chunked: out.fixed("Transfer-Encoding", literal: "chunked")
     case .untilEnd: break

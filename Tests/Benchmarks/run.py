@@ -8,7 +8,7 @@ idle WebSocket. Only ratios within one run mean anything: machines drift.
   Tests/Benchmarks/run.py [--only plain-64,tls-open] [--proxies bascule,nginx] [--rounds 5]
                           [--seconds 4] [--cores LOAD,PROXY] [--name NAME]
 
-Needs release builds of the products bascule and bascule-load. Writes results/NAME.md and .json.
+Needs release builds of the products bascule and bascule-load, and h2load for the HTTP rows. Writes results/NAME.md and .json.
 """
 
 import argparse
@@ -24,10 +24,13 @@ import sys
 import tempfile
 import time
 
+import http_rows
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
-# row: (arguments of bascule-load, the field that is the figure, its unit)
+# row: (arguments of bascule-load, the field that is the figure, its unit). Those of http_rows.py are
+# driven by h2load.
 CPU = ("cpu_us_each", "µs of CPU")
 MEMORY = ("kib_each", "KiB")
 ROWS = {
@@ -44,6 +47,7 @@ ROWS = {
     "h2-64": ("message --tls --connections 10 --http2 10 --size 64", *CPU),
     "h2-16k": ("message --tls --connections 10 --http2 10 --size 16384", *CPU),
     "h2-idle": ("idle --tls --connections 40 --http2 100 --size 64", *MEMORY),
+    **{row: ("", *CPU) for row in http_rows.ROWS},
 }
 
 
@@ -107,6 +111,12 @@ def contenders(directory):
     }
 
 
+def backend_server(directory):
+    """The backend of the HTTP rows."""
+    return Proxy("backend", "backend.conf",
+                 ["nginx", "-p", str(directory), "-c", "@CONFIG@"], ["nginx", "-v"])
+
+
 def family(pid):
     """The process and all its descendants."""
     found = [pid]
@@ -146,25 +156,47 @@ def stop(process):
 
 
 def measure(proxy, row, directory, ports, options):
-    plain, secure, backend = ports
-    arguments = ROWS[row][0].split()
     load_core, proxy_core = options.cores.split(",")
     process = proxy.start(directory, proxy_core)
     try:
-        target = secure if "--tls" in arguments else plain
+        target = ports[1] if is_secure(row) else ports[0]
         wait_listening(process, target, directory / f"{proxy.name}.log")
-        command = [
-            "taskset", "-c", load_core, str(ROOT / ".build/release/bascule-load"), *arguments,
-            "--target", f"127.0.0.1:{target}", "--backend", f"127.0.0.1:{backend}",
-            "--seconds", str(1 if row.endswith("idle") else options.seconds),
-            "--warm-up", str(1), "--watch", ",".join(map(str, family(process.pid)))]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180)
-        if process.poll() is not None:
-            raise RuntimeError(f"{proxy.name} ended by itself, status {process.returncode}")
-        lines = done.stdout.strip().splitlines()
-        if not lines or not lines[-1].startswith("{"):
-            raise RuntimeError(f"bascule-load: {done.stdout}{done.stderr}")
-        return json.loads(lines[-1])
+        if row in http_rows.ROWS:
+            return drive_http(row, target, family(process.pid), directory, ports[2], options)
+        return drive(row, target, family(process.pid), ports[2], options)
+    finally:
+        ended = process.poll()
+        stop(process)
+        if ended is not None:
+            raise RuntimeError(f"{proxy.name} ended by itself, status {ended}")
+
+
+def is_secure(row):
+    return http_rows.ROWS[row].tls if row in http_rows.ROWS else "--tls" in ROWS[row][0]
+
+
+def drive(row, target, watched, backend, options):
+    """bascule-load with its echo backend."""
+    command = [
+        "taskset", "-c", options.cores.split(",")[0], str(ROOT / ".build/release/bascule-load"),
+        *ROWS[row][0].split(),
+        "--target", f"127.0.0.1:{target}", "--backend", f"127.0.0.1:{backend}",
+        "--seconds", str(1 if row.endswith("idle") else options.seconds),
+        "--warm-up", str(1), "--watch", ",".join(map(str, watched))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    lines = done.stdout.strip().splitlines()
+    if not lines or not lines[-1].startswith("{"):
+        raise RuntimeError(f"bascule-load: {done.stdout}{done.stderr}")
+    return json.loads(lines[-1])
+
+
+def drive_http(row, target, watched, directory, backend, options):
+    """h2load, with an nginx as the backend."""
+    core = options.cores.split(",")[0]
+    process = backend_server(directory).start(directory, core)
+    try:
+        wait_listening(process, backend, directory / "backend.log")
+        return http_rows.measure(row, target, watched, options.seconds, directory, core)
     finally:
         stop(process)
 
@@ -268,7 +300,8 @@ def main():
         proxies = [everyone[proxy] for proxy in options.proxies.split(",")]
         ports = free_ports(3)
         values = {"DIR": directory, "PLAIN": ports[0], "SECURE": ports[1], "BACKEND": ports[2]}
-        for proxy in proxies:
+        http_rows.prepare(directory)
+        for proxy in [*proxies, backend_server(directory)]:
             proxy.configure(directory, values)
         samples = {row: {proxy.name: [] for proxy in proxies} for row in rows}
         for turn in range(options.rounds):

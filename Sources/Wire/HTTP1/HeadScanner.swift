@@ -73,7 +73,11 @@ struct HeadScanner: Sendable {
     var position = Int(examined)
     // It fits 32 bits: no byte at or beyond `limit` is passed over.
     defer { examined = UInt32(position) }
-    while position < bytes.count {
+    while true {
+      if kind != .requestLine, position > start {
+        position = endOfText(bytes, from: position, line: start)
+      }
+      guard position < bytes.count else { return nil }
       let byte = bytes[position]
       guard position < limit else { throw .headTooLarge }
       if byte == UInt8(ascii: "\r") {
@@ -88,7 +92,12 @@ struct HeadScanner: Sendable {
       try check(byte, kind, column: position - start)
       position += 1
     }
-    return nil
+  }
+
+  /// Passes over what every line but the first of a request may hold, as far as the limits let it.
+  private func endOfText(_ bytes: Span<UInt8>, from position: Int, line start: Int) -> Int {
+    let end = min(bytes.count, Int(headBytesMax), start + Int(lineBytesMax))
+    return position < end ? ASCII.endOfText(bytes, position..<end) : position
   }
 
   private func check(
@@ -109,8 +118,7 @@ struct HeadScanner: Sendable {
     _ bytes: Span<UInt8>, _ line: Range<Int>
   ) throws(HTTPViolation) -> Field {
     guard fields.count < Int(fieldsMax) else { throw .tooManyFields }
-    var colon = line.lowerBound
-    while colon < line.upperBound, ASCII.isTokenByte(bytes[colon]) { colon += 1 }
+    let colon = ASCII.endOfToken(bytes, line)
     guard colon > line.lowerBound, colon < line.upperBound, bytes[colon] == UInt8(ascii: ":")
     else { throw .malformedFieldName }
     let name = line.lowerBound..<colon

@@ -7,7 +7,8 @@ import Bytes
 public struct HeadWriter: Sendable {
   public private(set) var bytes: [UInt8] = []
 
-  public init(reserving capacity: Int = 1024) {
+  /// By default what most heads need, and what an allocator still has a quick way for (1 KiB in all).
+  public init(reserving capacity: Int = 960) {
     bytes.reserveCapacity(capacity)
   }
 
@@ -16,14 +17,14 @@ public struct HeadWriter: Sendable {
   public mutating func requestLine(
     _ method: Span<UInt8>, path: Span<UInt8>, query: Span<UInt8>?
   ) -> Bool {
-    guard Self.isName(method), !path.isEmpty, Self.isVisible(path) else { return false }
+    guard ASCII.isToken(method), !path.isEmpty, Self.isVisible(path) else { return false }
     if let query, !Self.isVisible(query) { return false }
-    append(method)
+    ASCII.append(method, to: &bytes)
     bytes.append(UInt8(ascii: " "))
-    append(path)
+    ASCII.append(path, to: &bytes)
     if let query {
       bytes.append(UInt8(ascii: "?"))
-      append(query)
+      ASCII.append(query, to: &bytes)
     }
     ASCII.append(" HTTP/1.1\r\n", to: &bytes)
     return true
@@ -41,11 +42,11 @@ public struct HeadWriter: Sendable {
 
   /// The same with a reason that a backend chose; false when it cannot be written.
   public mutating func statusLine(_ status: Int, _ reason: Span<UInt8>) -> Bool {
-    guard status >= 100, status <= 999, Self.isValue(reason) else { return false }
+    guard status >= 100, status <= 999, ASCII.isFieldValue(reason) else { return false }
     ASCII.append("HTTP/1.1 ", to: &bytes)
     ASCII.appendDecimal(UInt64(status), to: &bytes)
     bytes.append(UInt8(ascii: " "))
-    append(reason)
+    ASCII.append(reason, to: &bytes)
     endLine()
     return true
   }
@@ -54,17 +55,15 @@ public struct HeadWriter: Sendable {
   /// control byte other than HTAB.
   @discardableResult
   public mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
-    guard Self.isName(name), Self.isValue(value) else { return false }
-    append(name)
-    endField(value)
+    guard ASCII.isToken(name), ASCII.isFieldValue(value) else { return false }
+    ASCII.appendLine(name, value, to: &bytes)
     return true
   }
 
   @discardableResult
   public mutating func field(_ name: StaticString, _ value: Span<UInt8>) -> Bool {
-    guard Self.isValue(value) else { return false }
-    ASCII.append(name, to: &bytes)
-    endField(value)
+    guard ASCII.isFieldValue(value) else { return false }
+    ASCII.withSpan(name) { ASCII.appendLine($0, value, to: &bytes) }
     return true
   }
 
@@ -80,10 +79,9 @@ public struct HeadWriter: Sendable {
 
   /// For values of ours, which hold no line ends.
   public mutating func field(_ name: StaticString, literal value: StaticString) {
-    ASCII.append(name, to: &bytes)
-    ASCII.append(": ", to: &bytes)
-    ASCII.append(value, to: &bytes)
-    endLine()
+    ASCII.withSpan(name) { name in
+      ASCII.withSpan(value) { ASCII.appendLine(name, $0, to: &bytes) }
+    }
   }
 
   public mutating func field(_ name: StaticString, decimal value: UInt64) {
@@ -96,27 +94,7 @@ public struct HeadWriter: Sendable {
   /// The empty line after the fields.
   public mutating func end() { endLine() }
 
-  private mutating func endField(_ value: Span<UInt8>) {
-    ASCII.append(": ", to: &bytes)
-    append(value)
-    endLine()
-  }
-
   private mutating func endLine() { ASCII.append("\r\n", to: &bytes) }
-
-  private mutating func append(_ span: Span<UInt8>) {
-    for index in 0..<span.count { bytes.append(span[index]) }
-  }
-
-  private static func isName(_ name: Span<UInt8>) -> Bool {
-    for index in 0..<name.count where !ASCII.isTokenByte(name[index]) { return false }
-    return !name.isEmpty
-  }
-
-  private static func isValue(_ value: Span<UInt8>) -> Bool {
-    for index in 0..<value.count where !ASCII.isFieldValueByte(value[index]) { return false }
-    return true
-  }
 
   private static func isVisible(_ text: Span<UInt8>) -> Bool {
     for index in 0..<text.count where text[index] <= 0x20 || text[index] >= 0x7f { return false }

@@ -48,7 +48,8 @@ extension MessageHead {
     return elements
   }
 
-  private func forEachElement(of known: KnownField, _ body: (Range<Int>) -> Void) {
+  /// Calls `body` with each of them.
+  public func forEachElement(of known: KnownField, _ body: (Range<Int>) -> Void) {
     for field in fields where field.known == known {
       var start = field.value.lowerBound
       for index in field.value.lowerBound...field.value.upperBound {

@@ -41,28 +41,27 @@ public struct FieldBlock: Sendable {
   @discardableResult
   public mutating func append(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
     guard !name.isEmpty, !Self.isConnectionSpecific(name, value) else { return false }
-    for index in 0..<name.count where !ASCII.isTokenByte(name[index]) { return false }
-    for index in 0..<value.count where !ASCII.isFieldValueByte(value[index]) { return false }
+    guard ASCII.isToken(name), ASCII.isFieldValue(value) else { return false }
+    if entries.isEmpty {
+      bytes.reserveCapacity(480)
+      entries.reserveCapacity(16)
+    }
     let start = bytes.count
-    for index in 0..<name.count { bytes.append(ASCII.lowercased(name[index])) }
+    ASCII.appendLowercased(name, to: &bytes)
     let end = bytes.count
-    for index in ASCII.trimmed(value, 0..<value.count) { bytes.append(value[index]) }
+    ASCII.append(value.extracting(ASCII.trimmed(value, 0..<value.count)), to: &bytes)
     entries.append(Entry(name: start..<end, value: end..<bytes.count))
     return true
   }
 
   @discardableResult
   public mutating func append(_ name: StaticString, _ value: Span<UInt8>) -> Bool {
-    var text: [UInt8] = []
-    ASCII.append(name, to: &text)
-    return append(text.span, value)
+    ASCII.withSpan(name) { append($0, value) }
   }
 
   @discardableResult
   public mutating func append(_ name: StaticString, _ value: StaticString) -> Bool {
-    var text: [UInt8] = []
-    ASCII.append(value, to: &text)
-    return append(name, text.span)
+    ASCII.withSpan(value) { append(name, $0) }
   }
 
   private static func isConnectionSpecific(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {

@@ -201,6 +201,7 @@ struct NGHTTP2: ~Copyable {
     _ status: UInt16?, _ fields: FieldBlock, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
   ) -> Int32 {
     var bytes: [UInt8] = []
+    bytes.reserveCapacity(fields.bytes.count + 10)
     if let status {
       ASCII.append(":status", to: &bytes)
       ASCII.appendDecimal(UInt64(status), to: &bytes)

@@ -53,9 +53,7 @@ struct RequestFields {
     listBytes += name.count + value.count + 32
     guard listBytes <= limits.headerListBytes else { throw .headTooLarge }
     guard name.count + value.count + 2 <= limits.lineBytesMax else { throw .lineTooLong }
-    for index in 0..<value.count where !ASCII.isFieldValueByte(value[index]) {
-      throw .forbiddenByte
-    }
+    guard ASCII.isFieldValue(value) else { throw .forbiddenByte }
     if !name.isEmpty, name[0] == UInt8(ascii: ":") { return try takePseudo(name, value) }
     fieldCount += 1
     guard fieldCount <= limits.fieldsMax else { throw .tooManyFields }
@@ -106,7 +104,7 @@ struct RequestFields {
     case .cookie:
       // Section 8.2.3: crumbs are one field to everybody else.
       if !cookie.isEmpty { ASCII.append("; ", to: &cookie) }
-      for index in 0..<value.count { cookie.append(value[index]) }
+      ASCII.append(value, to: &cookie)
     case .host:
       guard host == nil else { throw .duplicateHost }
       host = append(value)
@@ -125,7 +123,7 @@ struct RequestFields {
   private mutating func append(_ text: Span<UInt8>) -> Range<Int> {
     if bytes.isEmpty { bytes.reserveCapacity(512) }
     let start = bytes.count
-    for index in 0..<text.count { bytes.append(text[index]) }
+    ASCII.append(text, to: &bytes)
     return start..<bytes.count
   }
 

@@ -1,0 +1,54 @@
+import Bytes
+import Testing
+
+@Suite("Runs of text")
+struct TextRunsTests {
+  @Test("a run of text ends at the first control byte or DEL, wherever that lies in its word")
+  func text() {
+    for byte in UInt8.min...UInt8.max {
+      for position in 0..<20 {
+        var bytes = [UInt8](repeating: UInt8(ascii: "a"), count: 20)
+        bytes[position] = byte
+        let ends = byte < 0x20 || byte == 0x7f
+        #expect(ASCII.endOfText(bytes.span, 0..<20) == (ends ? position : 20))
+        #expect(ASCII.isFieldValue(bytes.span) == ASCII.isFieldValueByte(byte))
+      }
+    }
+  }
+
+  @Test("of two bytes that end a run the first one counts, and none outside of the range")
+  func order() {
+    for second in [0, 0x1f, 0x20, 0x7f, 0x80, 0xff] as [UInt8] {
+      let bytes: [UInt8] = [0, 0x80, 0xff, 0x7e, 0x20, 0x7f, second, 0, second, 0x7f]
+      #expect(ASCII.endOfText(bytes.span, 1..<10) == 5)
+      #expect(ASCII.endOfText(bytes.span, 1..<4) == 4)
+      #expect(ASCII.endOfText(bytes.span, 3..<3) == 3)
+    }
+  }
+
+  @Test("a token ends at the first byte that is none of its own")
+  func token() {
+    for byte in UInt8.min...UInt8.max {
+      let bytes = [UInt8(ascii: "x"), byte, UInt8(ascii: "y")]
+      let isToken = ASCII.isTokenByte(byte)
+      #expect(ASCII.endOfToken(bytes.span, 0..<3) == (isToken ? 3 : 1))
+      #expect(ASCII.isToken(bytes.span) == isToken)
+    }
+    let isToken = ASCII.isToken([UInt8]().span)
+    #expect(!isToken)
+  }
+
+  @Test("lines and numbers are written as they are read")
+  func writing() {
+    var text: [UInt8] = []
+    ASCII.withSpan("Name") { ASCII.appendLine($0, "a value".utf8.span, to: &text) }
+    ASCII.appendLine("n".utf8.span, "".utf8.span, to: &text)
+    ASCII.appendLowercased("MiXed-1".utf8.span, to: &text)
+    #expect(String(decoding: text, as: UTF8.self) == "Name: a value\r\nn: \r\nmixed-1")
+    for value in [0, 9, 10, 65_535, UInt64.max] {
+      var digits: [UInt8] = []
+      ASCII.appendDecimal(value, to: &digits)
+      #expect(String(decoding: digits, as: UTF8.self) == String(value))
+    }
+  }
+}
