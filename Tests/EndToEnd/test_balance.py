@@ -131,7 +131,7 @@ def test_least_connections_counts_the_open_bridges_of_all_workers_and_protocols(
 @pytest.mark.parametrize("balance", ["round_robin", "least_connections", "random_two", "hash"])
 def test_a_full_endpoint_gets_no_more_and_a_full_upstream_is_503_at_once(backends, balance):
     a, b = backends
-    with balanced([weighted(a, most=1), weighted(b, most=2)], balance=balance) as running:
+    with balanced([weighted(a, most=1), weighted(b, most=2)], balance=balance, queue=0) as running:
         wires = [ask(running) for _ in range(3)]
         assert sorted(wire.field("X-Backend") for wire in wires) == ["a", "b", "b"]
         with ask(running) as refused:
