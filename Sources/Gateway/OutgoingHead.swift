@@ -52,6 +52,9 @@ struct OutgoingHead<Sink: FieldSink> {
     ours(name, Self.bytes(value).span)
   }
 
+  /// Of an authorization service. The route's edits drop what the client said under that name.
+  mutating func granted(_ field: GrantedField) { sink.field(field.name.span, field.value.span) }
+
   /// What the two sides of a WebSocket have agreed on.
   mutating func agreed(_ agreement: HandshakeAgreement) {
     if let subprotocol = agreement.subprotocol { fixed("Sec-WebSocket-Protocol", subprotocol) }
@@ -91,6 +94,11 @@ extension OutgoingHead where Sink == HeadWriter {
     var name: [UInt8] = []
     ASCII.append(method, to: &name)
     return requestLine(name.span, path: path, head)
+  }
+
+  /// `target`: of the configuration, path and query in one.
+  mutating func requestLine(_ method: StaticString, target: String) -> Bool {
+    sink.requestLine(Self.bytes(method).span, path: target.utf8.span, query: nil)
   }
 
   /// The same with the client's own method.
@@ -144,8 +152,16 @@ extension HeaderEdits {
 
   /// Whether the edits remove or replace fields of that name.
   func mentions(_ name: Span<UInt8>) -> Bool {
-    for removed in remove where equalsIgnoringCase(name, removed) { return true }
+    if remove.containsField(name) { return true }
     for field in set where equalsIgnoringCase(name, field.name) { return true }
+    return false
+  }
+}
+
+extension [String] {
+  /// Whether one of these names of fields is `name`; case does not count.
+  func containsField(_ name: Span<UInt8>) -> Bool {
+    for own in self where equalsIgnoringCase(name, own) { return true }
     return false
   }
 }

@@ -21,6 +21,11 @@ final class RoutePlan: Sendable {
   let origins: OriginPolicy
   let webSocket: WebSocketSettings
   let headers: HeaderSettings
+  /// Whom to ask before a request is passed on.
+  let authorize: AuthorizeSettings?
+  /// Of `headers`, and with it: what only an authorization service may say is not the client's to say,
+  /// whatever becomes of the question.
+  let requestEdits: HeaderEdits
   let timeouts: RouteTimeouts
 
   init(_ settings: RouteSettings) {
@@ -33,6 +38,10 @@ final class RoutePlan: Sendable {
     origins = settings.origins
     webSocket = settings.webSocket
     headers = settings.headers
+    authorize = settings.authorize
+    var edits = settings.headers.request
+    edits.remove += settings.authorize?.copy ?? []
+    requestEdits = edits
     timeouts = settings.timeouts
   }
 }
@@ -87,6 +96,8 @@ final class SharedState: Sendable {
   let logLevel: LogLevel
   /// In front of every exchange's number in the logs, so that ids differ between processes.
   let processTag: UInt32
+  /// 32 random bytes.
+  let processSecret: [UInt8]
 
   init(
     snapshot: Snapshot, upstreams: [UpstreamPlan], demo: DemoPorts? = nil, workerCount: Int,
@@ -103,6 +114,7 @@ final class SharedState: Sendable {
     self.accessRing = accessRing
     self.errorRing = errorRing
     self.processTag = processTag
+    self.processSecret = processSecret
     router = Router(snapshot.routes)
     routes = snapshot.routes.map(RoutePlan.init)
     connectionsPerWorker = max(1, connections / workerCount)
@@ -127,10 +139,11 @@ final class SharedState: Sendable {
 
 extension SharedState {
   /// What a request of this route is changed into.
-  func backendPolicy(of route: RoutePlan) -> BackendPolicy {
+  func backendPolicy(of route: RoutePlan, _ granted: [GrantedField]) -> BackendPolicy {
     let upstream = upstreams[route.upstream]
     return BackendPolicy(
-      rewrite: route.rewrite, host: upstream.host, addsForwarded: upstream.addsForwarded)
+      rewrite: route.rewrite, host: upstream.host, addsForwarded: upstream.addsForwarded,
+      granted: granted)
   }
 }
 
