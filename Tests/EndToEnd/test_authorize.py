@@ -2,8 +2,7 @@
 told, what its verdicts do, and that nothing of a request goes anywhere before one."""
 
 import contextlib
-import pathlib
-import socket
+import http.server
 import ssl
 import threading
 import time
@@ -11,79 +10,12 @@ import time
 import pytest
 
 import frames
-import h2peer
+from authorization import (TOKEN, USER, allow, asking, assert_echoes, by_token, serve, succeeded,
+                           websocket)
 from certificates import Authority
 from http_backends import Gate, HTTPBackend
-from http_fronts import BOTH, HTTP1, HTTP2, STREAMED, dial, get, proxy
-from harness import answer_upgrade, free_port, route, wait_until
-
-USER = [("X-User", "ann"), ("X-Role", "one"), ("X-Role", "two"), ("X-Secret", "kept")]
-TOKEN = [("Authorization", "Bearer right")]
-
-
-def allow(exchange):
-    """Lets everybody through."""
-    exchange.answer(b"", 200, USER)
-
-
-def by_token(exchange):
-    """Lets through whoever has the token, in any case with 401 or a way to log in."""
-    if exchange.request.field("authorization") == TOKEN[0][1]:
-        return allow(exchange)
-    if exchange.request.field("x-forwarded-uri").startswith("/page"):
-        return exchange.answer(b"", 302, [("Location", "https://login.example/?to=page"),
-                                          ("Set-Cookie", "state=1; HttpOnly")])
-    exchange.answer(b"who are you?\n", 401, [("WWW-Authenticate", "Bearer realm=\"chat\""),
-                                             ("Content-Type", "text/plain")])
-
-
-def serve(exchange):
-    """A backend of both kinds: WebSockets are echoed, requests answered with their body."""
-    if not exchange.request.has_token("upgrade", "websocket"):
-        return exchange.answer(exchange.read_body() or b"fine")
-    exchange.closes = True
-    answer_upgrade(exchange.wire)
-    while True:
-        got = exchange.wire.read_frame()
-        exchange.wire.send_frame(got.opcode, got.payload)
-        if got.opcode == frames.CLOSE:
-            return None
-
-
-@contextlib.contextmanager
-def asking(service=by_token, routes=(), url=None, tls=None, sections=None, **authorize):
-    """(gateway, backend, service): every route asks the service."""
-    with HTTPBackend(serve) as backend, HTTPBackend(service, tls=tls) as server:
-        keys = {"url": url or f"http://127.0.0.1:{server.port}/verify?for=chat",
-                "copy": ["X-User", "x-role"], **authorize}
-        with proxy(backend, routes=[*routes, route(authorize=keys)], **(sections or {})) as running:
-            yield running, backend, server
-
-
-@contextlib.contextmanager
-def websocket(way, running, fields=(), path="/", expects=True):
-    """The head of the answer to a handshake; `ws` of it is a raw WebSocket when it has succeeded."""
-    if way == HTTP1:
-        wire = frames.Wire(frames.connect(running.address), masks=True)
-        wire.send(frames.upgrade_request(path=path, fields=fields)[0])
-        wire.read_head()
-        wire.ws = wire
-        yield wire
-        wire.close()
-    else:
-        with h2peer.connect(running.address) as peer:
-            stream = peer.ask(path=path, fields=[(k.lower(), v) for k, v in fields])
-            stream.ws = h2peer.WebSocket(stream)
-            yield stream
-
-
-def succeeded(way):
-    return 101 if way == HTTP1 else 200
-
-
-def assert_echoes(ws):
-    ws.send_frame(frames.TEXT, b"hello")
-    assert ws.read_until(frames.TEXT).payload == b"hello"
+from http_fronts import BOTH, HTTP1, STREAMED, dial, get, proxy
+from harness import route
 
 
 # What the service is told
@@ -200,6 +132,44 @@ def test_one_connection_to_the_service_and_one_to_the_backend_serve_many(way):
         assert len(service.connections) == len(backend.connections) == 1
 
 
+def test_a_service_that_ends_its_connections_without_a_word_is_asked_on_new_ones():
+    def ending(exchange):
+        exchange.closes = True
+        allow(exchange)
+
+    with asking(ending) as (running, backend, service):
+        for _ in range(10):
+            assert get(HTTP1, running) == (200, b"fine")
+        assert len(service.requests) == len(service.connections) == 10
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """As people write them, with the server of Python's library."""
+
+    def do_GET(self):
+        is_known = self.headers["Authorization"] == TOKEN[0][1]
+        self.send_response(200 if is_known else 403)
+        self.send_header("X-User", "ann")
+        self.end_headers()
+        self.wfile.write(b"known" if is_known else b"unknown")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("way", BOTH)
+def test_with_the_server_of_pythons_library(way):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with asking(url=f"http://127.0.0.1:{server.server_port}") as (running, backend, _):
+                assert get(way, running, fields=TOKEN) == (200, b"fine")
+                assert backend.requests[0].all("x-user") == ["ann"]
+                assert get(way, running) == (403, b"unknown")
+        finally:
+            server.shutdown()
+
+
 def test_an_answer_with_a_body_that_is_late_ends_its_connection_and_nothing_else():
     def late(exchange):
         exchange.head(200, [("Content-Length", "5"), *USER])
@@ -292,6 +262,15 @@ def test_a_refused_body_is_not_read_as_a_request():
         assert not backend.connections and len(service.requests) == 1
 
 
+@pytest.mark.parametrize("way", BOTH)
+def test_the_rest_of_a_refused_body_is_not_asked_for(way):
+    with asking() as (running, backend, _), dial(way, running) as front:
+        exchange = front.request("/", "POST", body=STREAMED, length=1 << 20)
+        exchange.send(b"x" * 30_000)
+        assert (exchange.wait_head(), exchange.read_all()) == (401, b"who are you?\n")
+        assert not backend.connections
+
+
 def test_bytes_behind_a_refused_upgrade_reach_nobody():
     smuggled = b"GET /smuggled HTTP/1.1\r\nHost: gateway.example\r\nAuthorization: Bearer right\r\n\r\n"
     with Gate() as gate, asking(lambda e: (gate.wait(), by_token(e))) as (running, backend, service):
@@ -367,244 +346,3 @@ def test_the_origin_and_the_limit_of_bodies_come_first():
             assert answer.status == 403
         assert get(HTTP1, running, method="POST", body=b"x" * 11)[0] == 413
         assert not service.connections
-
-
-# No verdict
-
-def crash(exchange):
-    exchange.closes = True
-    exchange.send(b"HTTP/1.1 200 OK\r\nX-User: an")
-
-
-FAILURES = {
-    "error": lambda exchange: exchange.answer(b"oops", 500, USER),
-    "unavailable": lambda exchange: exchange.answer(b"", 503, USER),
-    "broken": lambda exchange: exchange.send(b"HTTP/1.1 200 OK\r\nX-User : ann\r\n\r\n"),
-    "garbage": lambda exchange: exchange.send(b"hello\r\n\r\n"),
-    "crash": crash,
-    "101": lambda exchange: exchange.send(b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
-    "slow": lambda exchange: time.sleep(1),
-    "endless": lambda exchange: [exchange.head(102) or time.sleep(0.1) for _ in range(6)],
-}
-
-
-def careful(kind):
-    """Fails in that way; the gateway may have closed by then."""
-    def serve_it(exchange):
-        exchange.closes = True
-        with contextlib.suppress(OSError):
-            FAILURES[kind](exchange)
-    return serve_it
-
-
-@pytest.mark.parametrize("on_failure", ["refuse", "allow"])
-@pytest.mark.parametrize("kind", FAILURES)
-def test_a_failing_service(kind, on_failure):
-    with asking(careful(kind), timeout="400ms", on_failure=on_failure) as (running, backend, _):
-        for way in BOTH:
-            status, body = get(way, running, fields=[("X-User", "root")], method="POST", body=b"b")
-            with websocket(way, running, [("X-User", "root")]) as answer:
-                if on_failure == "allow":
-                    assert (status, body) == (200, b"b")
-                    assert answer.status == succeeded(way)
-                    assert_echoes(answer.ws)
-                else:
-                    assert status == answer.status == 503
-        assert len(backend.requests) == (4 if on_failure == "allow" else 0)
-        assert all(request.all("x-user") == [] for request in backend.requests)
-        if on_failure == "refuse":
-            assert running.wait_event(event="http", status=503)["fault"] == "authorization_failed"
-        running.wait_event(message="an authorization service gave no verdict")
-
-
-@pytest.mark.parametrize("on_failure", ["refuse", "allow"])
-def test_a_service_that_is_down(on_failure):
-    url = f"http://127.0.0.1:{free_port()}/"
-    with asking(url=url, on_failure=on_failure) as (running, backend, _):
-        for way in BOTH:
-            for _ in range(4):
-                status, _ = get(way, running)
-                with websocket(way, running) as answer:
-                    if on_failure == "allow":
-                        assert (status, answer.status) == (200, succeeded(way))
-                    else:
-                        assert status == answer.status == 503
-        assert (len(backend.requests) == 16) == (on_failure == "allow")
-
-
-def test_the_timeout_counts_from_the_beginning_of_the_question():
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
-        with contextlib.ExitStack() as stack:
-            for _ in range(4):  # the queue is full: nobody is let in
-                filler = stack.enter_context(socket.socket())
-                filler.setblocking(False)
-                with contextlib.suppress(BlockingIOError):
-                    filler.connect(deaf.getsockname())
-            url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
-            with asking(url=url, timeout="300ms") as (running, _, _):
-                begun = time.monotonic()
-                assert get(HTTP1, running)[0] == 503
-                assert 0.25 < time.monotonic() - begun < 1.5
-
-
-def test_a_name_that_does_not_resolve_is_told_at_the_start():
-    with pytest.raises(AssertionError, match="cannot resolve nobody.invalid"):
-        with asking(url="http://nobody.invalid/"):
-            pass
-
-
-# Verdicts that are kept
-
-CACHE = {"cache": {"by": "header Authorization", "for": "500ms"}}
-
-
-@pytest.mark.parametrize("way", BOTH)
-def test_a_verdict_is_kept_for_its_token_and_its_time(way):
-    with asking(**CACHE) as (running, backend, service):
-        def ask():
-            assert get(way, running, fields=[*TOKEN, ("X-User", "root")])[0] == 200
-            with websocket(way, running, TOKEN) as answer:
-                assert answer.status == succeeded(way)
-
-        ask()
-        ask()
-        assert len(service.requests) == 1
-        assert all(request.all("x-user") == ["ann"] for request in backend.requests)
-        time.sleep(0.6)
-        ask()
-        assert len(service.requests) == 2 and len(backend.requests) == 6
-
-
-def test_refusals_requests_without_token_and_ambiguous_ones_are_not_kept():
-    def serve_it(exchange):
-        answer = 200 if exchange.request.all("authorization") != ["wrong"] else 401
-        exchange.answer(b"", answer)
-
-    with asking(serve_it, **CACHE) as (running, _, service):
-        for number, fields in enumerate([[], [("Authorization", "wrong")], [("Authorization", "")],
-                                         [TOKEN[0], ("Authorization", "other")],
-                                         [*TOKEN, ("Connection", "authorization")]], start=1):
-            for _ in range(2):
-                get(HTTP1, running, fields=fields)
-            assert len(service.requests) == 2 * number, fields
-
-
-def test_a_verdict_is_kept_for_its_route_alone():
-    keys = {"copy": ["X-User"], **CACHE}
-    with HTTPBackend(serve) as backend, HTTPBackend(by_token) as service:
-        url = f"http://127.0.0.1:{service.port}/"
-        routes = [route(path=path, authorize={"url": url, **keys}) for path in ("/a", "/b")]
-        with proxy(backend, routes=routes) as running:
-            for path in ("/a", "/b", "/a/x", "/b/x"):
-                assert get(HTTP1, running, path, fields=TOKEN)[0] == 200
-            assert [r.field("x-forwarded-uri") for r in service.requests] == ["/a", "/b"]
-            assert len(service.connections) == 1
-
-
-def test_a_cookie_may_be_the_token():
-    with asking(allow, cache={"by": "cookie session"}) as (running, _, service):
-        for cookie, asked in [("a=b; session=1", 1), ("session=1; a=c", 1), ("session=2", 2),
-                              ("session=1; session=2", 3), ("session=1; session=2", 4), ("a=b", 5)]:
-            assert get(HTTP1, running, fields=[("Cookie", cookie)])[0] == 200
-            assert len(service.requests) == asked, cookie
-
-
-# In between
-
-def sockets(running):
-    """How many the gateway has open."""
-    directory = pathlib.Path(f"/proc/{running.process.pid}/fd")
-    count = 0
-    for entry in directory.iterdir():
-        with contextlib.suppress(OSError):
-            count += str(entry.readlink()).startswith("socket:")
-    return count
-
-
-@pytest.mark.parametrize("kind", ["plain", "body", "websocket"])
-@pytest.mark.parametrize("way", BOTH)
-def test_a_client_that_leaves_in_between_leaves_nothing(way, kind):
-    with Gate() as gate, asking(lambda e: (gate.wait(), allow(e))) as (running, backend, service):
-        for number in range(1, 4):
-            if kind == "websocket" and way == HTTP1:
-                wire = frames.Wire(frames.connect(running.address), masks=True)
-                wire.send(frames.upgrade_request()[0])
-                service.wait_request(number)
-                wire.reset()
-            elif kind == "websocket":
-                peer = h2peer.connect(running.address)
-                stream = peer.extended_connect()
-                service.wait_request(number)
-                stream.reset()
-                peer.ping()
-                peer.close()
-            else:
-                front = dial(way, running)
-                exchange = front.request("/", "POST" if kind == "body" else "GET",
-                                         body=STREAMED if kind == "body" else None)
-                service.wait_request(number)
-                exchange.abort()
-                if way == HTTP2:
-                    front.peer.ping()
-                    front.close()
-        wait_until(lambda: sockets(running) == 1, what="only the listener left")
-        gate.open()
-        assert get(way, running)[0] == 200
-        assert len(backend.requests) == 1
-        running.wait_event(event="http", fault="client_vanished")
-
-
-def test_a_client_that_ends_its_connection_while_a_plain_request_is_asked_about():
-    with Gate() as gate, asking(lambda e: (gate.wait(), allow(e))) as (running, backend, service):
-        front = dial(HTTP1, running)
-        front.request("/")
-        service.wait_request()
-        front.close()
-        running.wait_event(event="http", fault="client_vanished")
-        gate.open()
-        time.sleep(0.1)
-        assert not backend.connections
-
-
-@pytest.mark.parametrize("way", BOTH)
-def test_handshakes_that_are_asked_about_count_as_in_flight_and_are_given_back(way):
-    sections = {"limits": {"handshakes": 2}}
-    with Gate() as gate, asking(lambda e: (gate.wait(), by_token(e)),
-                                sections=sections) as (running, _, service):
-        found = []
-
-        def client(fields):
-            with websocket(way, running, fields) as answer:
-                found.append(answer.status)
-
-        threads = [threading.Thread(target=client, args=(fields,)) for fields in ([], TOKEN)]
-        for thread in threads:
-            thread.start()
-        service.wait_request(2)
-        with websocket(way, running, TOKEN) as answer:
-            assert answer.status == 503
-        assert running.wait_event(event="http", status=503)["detail"] == "handshakes"
-        gate.open()
-        for thread in threads:
-            thread.join(10)
-        assert sorted(found) == sorted([401, succeeded(way)])
-        for _ in range(4):
-            for fields, status in (([], 401), (TOKEN, succeeded(way))):
-                with websocket(way, running, fields) as answer:
-                    assert answer.status == status
-
-
-@pytest.mark.parametrize("way", BOTH)
-def test_a_drain_lets_what_is_asked_about_end(way):
-    with Gate() as gate, asking(lambda e: (gate.wait(), allow(e))) as (running, backend, service):
-        with dial(way, running) as front:
-            exchange = front.request("/", "POST", body=b"body")
-            service.wait_request()
-            running.process.terminate()
-            running.wait_event(message="draining")
-            gate.open()
-            assert (exchange.wait_head(), exchange.read_all()) == (200, b"body")
-            assert running.process.wait(10) == 0
-        assert len(backend.requests) == 1
-        # The harness expects to end it itself.
-        running.process.poll = lambda: None
