@@ -53,7 +53,7 @@ def asking(service=by_token, routes=(), url=None, tls=None, sections=None, **aut
 
 @contextlib.contextmanager
 def websocket(way, running, fields=(), path="/", expects=True):
-    """The head of the answer to a handshake; `ws` of it is a raw WebSocket when it has succeeded."""
+    """The head of the answer to a handshake; its `ws` is a raw WebSocket, when it has succeeded."""
     if way == HTTP1:
         wire = frames.Wire(frames.connect(running.address), masks=True)
         wire.send(frames.upgrade_request(path=path, fields=fields)[0])

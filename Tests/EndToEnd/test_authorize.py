@@ -1,5 +1,5 @@
-"""Asking an HTTP service before a request or a WebSocket is passed on (`authorize`): what the service is
-told, what its verdicts do, and that nothing of a request goes anywhere before one."""
+"""Asking an HTTP service before a request or a WebSocket is passed on (`authorize`): what the
+service is told, what its verdicts do, and that nothing of a request goes anywhere before one."""
 
 import contextlib
 import http.server
@@ -14,7 +14,7 @@ from authorization import (TOKEN, USER, allow, asking, assert_echoes, by_token, 
                            websocket)
 from certificates import Authority
 from http_backends import Gate, HTTPBackend
-from http_fronts import BOTH, HTTP1, STREAMED, dial, get, proxy
+from http_fronts import BOTH, HTTP1, HTTP2, STREAMED, dial, get, proxy
 from harness import route
 
 
@@ -211,6 +211,10 @@ def test_a_certificate_that_nobody_vouches_for_gives_no_verdict(tmp_path):
 
 # Refused
 
+SMUGGLED = (b"GET /smuggled HTTP/1.1\r\nHost: gateway.example\r\n"
+            b"Authorization: Bearer right\r\n\r\n")
+
+
 @pytest.mark.parametrize("way", BOTH)
 def test_a_401_reaches_the_client_as_it_is_and_nothing_the_backend(way):
     with asking() as (running, backend, _):
@@ -251,10 +255,40 @@ def test_head_gets_no_body_and_the_next_answer_is_right(way):
         assert (exchange.wait_head(), exchange.read_all()) == (200, b"fine")
 
 
+def test_a_body_that_comes_late_and_is_not_wanted_spoils_no_other_question():
+    def late(exchange):
+        if exchange.request.field("x-forwarded-method") != "HEAD":
+            return by_token(exchange)
+        exchange.closes = True
+        exchange.head(403, [("Content-Length", "5")])
+        time.sleep(0.1)
+        with contextlib.suppress(OSError):
+            exchange.send(b"never")
+
+    with asking(late) as (running, _, _), dial(HTTP1, running) as front:
+        for _ in range(3):
+            exchange = front.request("/", "HEAD")
+            assert (exchange.wait_head(), exchange.read_all()) == (403, b"")
+            exchange = front.request("/", fields=TOKEN)
+            assert (exchange.wait_head(), exchange.read_all()) == (200, b"fine")
+
+
+@pytest.mark.parametrize("way", BOTH)
+def test_hints_of_the_service_are_not_the_clients(way):
+    def hint(exchange):
+        exchange.head(103, [("Link", "</style.css>; rel=preload")])
+        by_token(exchange)
+
+    with asking(hint) as (running, _, _), dial(way, running) as front:
+        for fields, status in ((TOKEN, 200), ([], 401)):
+            exchange = front.request("/", fields=fields)
+            assert exchange.wait_head() == status and exchange.interim == []
+            exchange.read_all()
+
+
 def test_a_refused_body_is_not_read_as_a_request():
-    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: gateway.example\r\nAuthorization: Bearer right\r\n\r\n"
     with asking() as (running, backend, service), dial(HTTP1, running) as front:
-        exchange = front.request("/", "POST", body=smuggled)
+        exchange = front.request("/", "POST", body=SMUGGLED)
         assert exchange.wait_head() == 401
         assert exchange.head.has_token("connection", "close")
         exchange.read_all()
@@ -272,12 +306,12 @@ def test_the_rest_of_a_refused_body_is_not_asked_for(way):
 
 
 def test_bytes_behind_a_refused_upgrade_reach_nobody():
-    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: gateway.example\r\nAuthorization: Bearer right\r\n\r\n"
-    with Gate() as gate, asking(lambda e: (gate.wait(), by_token(e))) as (running, backend, service):
+    with Gate() as gate, asking(lambda e: (gate.wait(), by_token(e))) as (
+            running, backend, service):
         wire = frames.Wire(frames.connect(running.address), masks=True)
-        wire.send(frames.upgrade_request()[0] + smuggled)
+        wire.send(frames.upgrade_request()[0] + SMUGGLED)
         service.wait_request()
-        wire.send(smuggled)
+        wire.send(SMUGGLED)
         time.sleep(0.1)
         gate.open()
         wire.read_head()
@@ -316,6 +350,20 @@ def test_the_body_waits_for_the_verdict(way):
             exchange.send(b"x" * 150_000)
             exchange.finish()
             assert exchange.read_all() == b"x" * 200_000
+
+
+def test_a_stream_gets_no_credit_before_the_verdict():
+    with Gate() as gate, asking(lambda e: (gate.wait(), allow(e))) as (running, _, service):
+        with dial(HTTP2, running) as front:
+            exchange = front.request("/", "POST", body=STREAMED)
+            exchange.send(b"x" * 60_000)
+            service.wait_request()
+            front.peer.ping()
+            assert exchange.stream.window() <= 65_536 - 60_000
+            gate.open()
+            exchange.send(b"x" * 60_000)
+            exchange.finish()
+            assert exchange.read_all() == b"x" * 120_000
 
 
 @pytest.mark.parametrize("way", BOTH)

@@ -1,5 +1,5 @@
-"""Services that give no verdict on a request (`on_failure`), verdicts that are kept (`cache`), and what
-happens while one is awaited: clients that leave, limits, a drain."""
+"""Services that give no verdict on a request (`on_failure`), verdicts that are kept (`cache`), and
+what happens while one is awaited: clients that leave, limits, a drain."""
 
 import contextlib
 import pathlib
@@ -31,7 +31,7 @@ FAILURES = {
     "broken": lambda exchange: exchange.send(b"HTTP/1.1 200 OK\r\nX-User : ann\r\n\r\n"),
     "garbage": lambda exchange: exchange.send(b"hello\r\n\r\n"),
     "crash": crash,
-    "101": lambda exchange: exchange.send(b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
+    "101": lambda exchange: exchange.head(101, [("Upgrade", "x"), ("Connection", "upgrade")]),
     "slow": lambda exchange: time.sleep(1),
     "endless": lambda exchange: [exchange.head(102) or time.sleep(0.1) for _ in range(6)],
 }
