@@ -100,6 +100,71 @@ struct AuthorizationTests {
     finish(rig, [])
   }
 
+  // MARK: Any way
+
+  private static let answers = [
+    granted, granted, refused, "", "HTTP/1.1 200 OK\r\nX-User: a", "x\r\n\r\n",
+    "HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 302 X\r\nLocation: /\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "HTTP/1.1 103 X\r\n\r\nHTTP/1.1 204 OK\r\n\r\n",
+  ]
+  private static let requests = [
+    plain, plain + plain, Rig.request, Rig.request + plain,
+    "POST /x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\nsome",
+    "HEAD /x HTTP/1.1\r\nHost: a.example\r\n\r\n",
+  ]
+
+  /// The service does something, and then perhaps ends the connection.
+  private func answer(_ end: End, _ rig: Rig, _ random: inout SeededRandom) {
+    let text = Self.answers.randomElement(using: &random) ?? ""
+    let kind = Int.random(in: 0..<6, using: &random)
+    rig.simulation.after(.milliseconds(Int64.random(in: 0...200, using: &random))) {
+      end.peer.send(text)
+      if kind == 0 { end.peer.finish() }
+      if kind == 1 { end.peer.reset() }
+    }
+  }
+
+  @Test(
+    "whatever network, service, backend and clients do, everything is given back",
+    arguments: UInt64(1)...150)
+  func anyWay(seed: UInt64) {
+    var random = SeededRandom(seed: seed)
+    var authorize = AuthorizeSettings(address: HostPort(.v4(0x0a00_0064), port: 3_000))
+    authorize.onFailure = random.chance(50) ? .allow : .refuse
+    authorize.timeout = .milliseconds(300)
+    let rig = Rig {
+      $0.seed = seed
+      $0.machine = SimulationOptions()
+      $0.route.authorize = authorize
+      $0.hasService = true
+      $0.limits.handshakes = 3
+    }
+    _ = rig.backends(1) { self.answer($0, rig, &random) }
+    _ = rig.backends { end in
+      if end.field("Upgrade") != nil { return end.accept() }
+      end.peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    }
+    if random.chance(20) { rig.remotes[1].behaviour = .hang }
+    if random.chance(20) { rig.remotes[1].behaviour = .fail(.connectionRefused) }
+    var clients: [End] = []
+    for _ in 0..<8 {
+      let client = rig.connect(sending: Self.requests.randomElement(using: &random) ?? "")
+      clients.append(client)
+      rig.run(.milliseconds(Int64.random(in: 0...100, using: &random)))
+      if random.chance(30) { client.peer.reset() }
+      if random.chance(20) { client.peer.finish() }
+    }
+    if random.chance(50) { rig.run(.seconds(1)) }
+    for end in clients where !end.isGone { end.peer.finish() }
+    rig.post(.drain)
+    rig.run(.seconds(60))
+    #expect(rig.isStopped, "seed \(seed)")
+    let inUse = rig.worker.upstreams.flatMap(\.table.endpoints).reduce(0) { $0 + $1.inUse }
+    #expect(inUse == 0, "seed \(seed)")
+    rig.expectClean()
+  }
+
   @Test("a kept verdict is good for its token and its time")
   func kept() throws {
     let rig = rig { $0.cache = AuthorizeCacheSettings(by: .header("authorization")) }
