@@ -71,7 +71,7 @@ struct AuthorizationTests {
     ["", "HTTP/1.1 500 X\r\n\r\n", "x\r\n"])
   func noVerdict(_ onFailure: AuthorizeSettings.OnFailure, _ answer: String) {
     let rig = rig { $0.onFailure = onFailure }
-    _ = service(rig, answering: answer)
+    let services = service(rig, answering: answer)
     let backends = rig.backends()
     let client = rig.connect()
     let start = rig.simulation.now
@@ -80,6 +80,8 @@ struct AuthorizationTests {
     #expect(backends.ends.allSatisfy { $0.field("X-User") == nil })
     #expect(rig.count(.authorizationFailures) == 1)
     #expect(rig.simulation.now - start < .milliseconds(5_200))
+    rig.run(.milliseconds(10))
+    #expect(services.ends.allSatisfy { $0.isGone }, "nothing is kept of what may still be answered")
     let handshakes = rig.worker.handshakesInFlight
     #expect(handshakes == 0)
     finish(rig, [client] + backends.ends)
