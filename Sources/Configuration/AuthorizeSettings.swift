@@ -139,9 +139,7 @@ extension RouteSettings {
   /// been configured.
   mutating func addService(to upstreams: inout [UpstreamSettings], behind first: Int) {
     guard let service = authorize?.service else { return }
-    let known = upstreams.indices.dropFirst(first).first { index in
-      upstreams[index].name == service.name && upstreams[index].tls?.ca == service.tls?.ca
-    }
+    let known = upstreams.indices.dropFirst(first).first { upstreams[$0].name == service.name }
     authorize?.upstream = known ?? upstreams.count
     if known == nil { upstreams.append(service) }
   }
@@ -149,7 +147,8 @@ extension RouteSettings {
 
 extension AuthorizeSettings {
   fileprivate var service: UpstreamSettings {
-    var service = UpstreamSettings(name: url.origin)
+    // Whom it trusts is part of what it is.
+    var service = UpstreamSettings(name: url.origin + (ca.map { " (\($0))" } ?? ""))
     service.endpoints = [
       EndpointSettings(address: .hostPort(url.address), location: url.location)
     ]

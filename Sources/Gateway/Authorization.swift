@@ -12,6 +12,8 @@ import Wire
 /// A request that has passed every check of the gateway's own, until somebody has let it through.
 final class PendingRequest {
   let plan: RoutePlan
+  /// Where it goes, whatever the worker's upstreams are by the time of the verdict.
+  let upstream: WorkerUpstream
   let request: AnsweredRequest
   let client: ClientIdentity
   /// Of a WebSocket handshake; nil for a plain request.
@@ -22,10 +24,11 @@ final class PendingRequest {
   fileprivate var verdictKey: VerdictCache.Key?
 
   init(
-    _ plan: RoutePlan, _ request: AnsweredRequest, _ client: ClientIdentity,
-    _ offer: HandshakeOffer? = nil
+    _ plan: RoutePlan, to upstream: WorkerUpstream, _ request: AnsweredRequest,
+    _ client: ClientIdentity, _ offer: HandshakeOffer? = nil
   ) {
     self.plan = plan
+    self.upstream = upstream
     self.request = request
     self.client = client
     self.offer = offer
@@ -81,10 +84,8 @@ extension Worker where K: ~Copyable {
   private mutating func passOn(
     _ id: SlotID, _ pending: PendingRequest, _ granted: [GrantedField] = []
   ) {
-    guard let offer = pending.offer else {
-      return beginForwarding(id, pending.plan, pending.request, pending.client, granted)
-    }
-    beginUpgrade(id, pending.plan, pending.request, pending.client, offer, granted)
+    guard let offer = pending.offer else { return beginForwarding(id, pending, granted) }
+    beginUpgrade(id, pending, offer, granted)
   }
 
   // MARK: Verdicts

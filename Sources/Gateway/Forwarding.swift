@@ -58,12 +58,12 @@ final class Forwarding {
 
 extension Worker where K: ~Copyable {
   mutating func beginForwarding(
-    _ id: SlotID, _ plan: RoutePlan, _ request: AnsweredRequest, _ client: ClientIdentity,
-    _ granted: [GrantedField]
+    _ id: SlotID, _ pending: PendingRequest, _ granted: [GrantedField]
   ) {
+    let (plan, request, client) = (pending.plan, pending.request, pending.client)
     let outgoing = UpstreamRequest.plain(
       request.head, from: client, edits: plan.requestEdits,
-      policy: shared.backendPolicy(of: plan, granted))
+      policy: BackendPolicy(of: plan, to: pending.upstream.plan, granted))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     request.facts.route = plan.name
     let attempt = Attempt(
@@ -71,7 +71,7 @@ extension Worker where K: ~Copyable {
     guard
       let exchange = exchanges.insert(
         Exchange(
-          client: id, route: plan, upstream: upstreams[plan.upstream], attempt: attempt,
+          client: id, route: plan, upstream: pending.upstream, attempt: attempt,
           now: request.startedAt))
     else { return respond(id, .limitReached, to: request, detail: "exchanges") }
     exchanges[exchange].forwarding = Forwarding(

@@ -113,11 +113,12 @@ extension Worker where K: ~Copyable {
       if request.head.hasUnknownExpectation {
         return respond(id, .expectationFailed, to: request)
       }
-      return authorize(id, PendingRequest(plan, request, client))
+      return authorize(id, PendingRequest(plan, to: upstreams[plan.upstream], request, client))
     }
     guard passesOrigin(id, request, plan, client) else { return }
     if drainDeadline != nil { return respond(id, .refusingWork, to: request) }
-    authorize(id, PendingRequest(plan, request, client, offer))
+    authorize(
+      id, PendingRequest(plan, to: upstreams[plan.upstream], request, client, offer))
   }
 
   private func findRoute(_ head: RequestHead, _ client: ClientIdentity) -> Int? {

@@ -137,11 +137,10 @@ final class SharedState: Sendable {
   }
 }
 
-extension SharedState {
+extension BackendPolicy {
   /// What a request of this route is changed into.
-  func backendPolicy(of route: RoutePlan, _ granted: [GrantedField]) -> BackendPolicy {
-    let upstream = upstreams[route.upstream]
-    return BackendPolicy(
+  init(of route: RoutePlan, to upstream: UpstreamPlan, _ granted: [GrantedField]) {
+    self.init(
       rewrite: route.rewrite, host: upstream.host, addsForwarded: upstream.addsForwarded,
       granted: granted)
   }

@@ -13,16 +13,16 @@ extension Worker where K: ~Copyable {
 
   /// Makes a checked handshake into an exchange and dials a backend.
   mutating func beginUpgrade(
-    _ id: SlotID, _ plan: RoutePlan, _ request: AnsweredRequest, _ client: ClientIdentity,
-    _ asked: HandshakeOffer, _ granted: [GrantedField]
+    _ id: SlotID, _ pending: PendingRequest, _ asked: HandshakeOffer, _ granted: [GrantedField]
   ) {
+    let (plan, request, client) = (pending.plan, pending.request, pending.client)
     guard admitsHandshake(id, request) else { return }
     var offer = asked
     if plan.webSocket.compression == .off { offer.deflate = [] }
     offer.key = freshKey()
     let outgoing = UpstreamRequest.upgrade(
       request.head, from: client, key: offer.key, offer: offer, edits: plan.requestEdits,
-      policy: shared.backendPolicy(of: plan, granted))
+      policy: BackendPolicy(of: plan, to: pending.upstream.plan, granted))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     let facts = request.facts
     facts.route = plan.name
@@ -34,7 +34,7 @@ extension Worker where K: ~Copyable {
     guard
       let exchange = exchanges.insert(
         Exchange(
-          client: id, route: plan, upstream: upstreams[plan.upstream], attempt: attempt,
+          client: id, route: plan, upstream: pending.upstream, attempt: attempt,
           now: request.startedAt))
     else { return respond(id, .limitReached, to: request, detail: "exchanges") }
     handshakesInFlight += 1

@@ -12,7 +12,8 @@ struct VerdictCache {
   static var grantedBytesMax: Int { 4_096 }
 
   struct Key: Hashable {
-    private let route: ObjectIdentifier
+    /// Held, so that no other route can ever be taken for it.
+    private let route: RoutePlan
     private let token: [UInt8]
 
     /// Nil where nothing is to be kept: the request shows no token, or more than one, so that the
@@ -23,10 +24,17 @@ struct VerdictCache {
       guard let by = settings.cache?.by, let range = head.token(by), !range.isEmpty else {
         return nil
       }
-      route = ObjectIdentifier(plan)
+      route = plan
       // The same secret makes cookies, of texts that do not begin like this one.
       let text = Array("authorize ".utf8) + head.bytes[range]
       token = Digest.hmacSHA256(key: secret.span, text.span)
+    }
+
+    static func == (a: Key, b: Key) -> Bool { a.route === b.route && a.token == b.token }
+
+    func hash(into hasher: inout Hasher) {
+      hasher.combine(ObjectIdentifier(route))
+      hasher.combine(token)
     }
   }
 

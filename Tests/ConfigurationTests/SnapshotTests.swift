@@ -53,7 +53,7 @@ import Testing
     let snapshot = try #require(settings(text))
     #expect(
       snapshot.upstreams.map(\.name) == [
-        "one", "http://a.example:80", "https://a.example:443", "https://a.example:443",
+        "one", "http://a.example:80", "https://a.example:443", "https://a.example:443 (a.pem)",
         "http://[::1]:80",
       ])
     #expect(snapshot.routes.map { $0.authorize?.upstream } == [1, 1, 2, 3, 4])
