@@ -67,7 +67,7 @@ public struct HeaderField: Sendable, Equatable {
 }
 
 extension ConfigValue<String> {
-  fileprivate static let headerName = text("the name of a field", form: "NAME", show: { $0 }) {
+  static let headerName = text("the name of a field", form: "NAME", show: { $0 }) {
     (text) throws(Complaint) in
     try checkFieldName(text)
     return text
@@ -107,7 +107,7 @@ extension ConfigValue<[HeaderField]> {
 }
 
 /// A token (RFC 9110 section 5.1) that is not the gateway's own business.
-private func checkFieldName(_ name: String) throws(Complaint) {
+func checkFieldName(_ name: String) throws(Complaint) {
   guard !name.isEmpty, name.utf8.allSatisfy(ASCII.isTokenByte) else {
     throw Complaint(name, isNot: "the name of a field: letters, digits and \"-\"")
   }

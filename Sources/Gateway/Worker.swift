@@ -65,6 +65,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   /// Out of descriptors: a timer decides when accepting goes on.
   var isResting = false
   var pool = Pool()
+  var verdicts = VerdictCache()
   /// In the order of the snapshot.
   var upstreams: [WorkerUpstream]
   /// Exchanges in the queues of `upstreams`.
