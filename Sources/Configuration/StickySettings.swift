@@ -78,7 +78,9 @@ extension ConfigValue<ClientKey> {
   private static var words: [String] { ["client_address", "header", "cookie"] }
 
   static let clientKey = text(
-    "client_address, header NAME or cookie NAME", form: "client_address | header NAME | cookie NAME"
+    "client_address, header NAME or cookie NAME",
+    form: "client_address | header NAME | cookie NAME",
+    schema: .words(["client_address"]).or(.text(" *(?:header|cookie) +\(Schema.token) *"))
   ) { key in
     switch key {
     case .address: "client_address"
@@ -101,13 +103,15 @@ extension ConfigValue<ClientKey> {
 }
 
 extension ConfigValue<String> {
-  fileprivate static let cookieName = text("the name of a cookie", form: "NAME", show: { $0 }) {
-    (text) throws(Complaint) in
+  fileprivate static let cookieName = text(
+    "the name of a cookie", form: "NAME", schema: .text(Schema.token, orNumber: true), show: { $0 }
+  ) { (text) throws(Complaint) in
     try token(text, "the name of a cookie")
   }
 
-  fileprivate static let keyFieldName = text("the name of a field", form: "NAME", show: { $0 }) {
-    (text) throws(Complaint) in
+  fileprivate static let keyFieldName = text(
+    "the name of a field", form: "NAME", schema: .text(Schema.token, orNumber: true), show: { $0 }
+  ) { (text) throws(Complaint) in
     try fieldName(text)
   }
 
@@ -115,7 +119,7 @@ extension ConfigValue<String> {
 
   /// Never part of a message.
   fileprivate static let secret = text(
-    "a text of 16 to 1024 bytes", form: "16 to 1024 bytes", show: { $0 }
+    "a text of 16 to 1024 bytes", form: "16 to 1024 bytes", schema: .anyText, show: { $0 }
   ) { (text) throws(Complaint) in
     guard secretBytes.contains(text.utf8.count) else {
       throw Complaint(
