@@ -28,18 +28,19 @@ def test_version_names_the_libraries():
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["check", "--help"],
-                                       ["demo", "--help"], ["echo", "--help"]])
+                                       ["demo", "--help"], ["echo", "--help"],
+                                       ["reference", "--help"]])
 def test_help(arguments):
     done = run(*arguments)
     assert done.returncode == 0 and "bascule" in done.stdout
     flags = {"run": ["--config"], "check": ["--config", "--running"], "demo": ["--http", "--https"],
-             "echo": ["--port"]}
+             "echo": ["--port"], "reference": ["--schema"]}
     for flag in flags.get(arguments[0], []):
         assert re.search(rf"^{flag} [A-Z ]* +\w", done.stdout, re.M), f"{flag} is not explained"
 
 
 @pytest.mark.parametrize("arguments", [["rnu"], ["run", "--confg", "x"], ["run", "--config"],
-                                       ["check", "--runing"], ["run", "--running"],
+                                       ["check", "--runing"], ["reference", "--shema"], ["run", "--running"],
                                        ["echo", "--port", "no"], ["echo", "--port", "70000"]])
 def test_an_unknown_word_is_one_line_and_exit_64(arguments):
     done = run(*arguments)
