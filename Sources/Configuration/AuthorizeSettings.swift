@@ -168,7 +168,7 @@ extension AuthorizeSettings {
 extension ConfigValue<AuthorizeURL> {
   fileprivate static let authorizeURL = located(
     "a URL such as http://127.0.0.1:9000/verify", form: "http[s]://HOST[:PORT][/PATH]",
-    show: written
+    schema: .text(#"[Hh][Tt][Tt][Pp][Ss]?://[^\s#]+"#), show: written
   ) { (text, place) throws(Complaint) in
     var url = try parse(text)
     url.location = place
@@ -205,8 +205,9 @@ extension ConfigValue<AuthorizeURL> {
 
 extension ConfigValue<String> {
   /// What the gateway tells a service itself may not come from a client.
-  fileprivate static let askedName = text("the name of a field", form: "NAME", show: { $0 }) {
-    (text) throws(Complaint) in
+  fileprivate static let askedName = text(
+    "the name of a field", form: "NAME", schema: .text(Schema.token, orNumber: true), show: { $0 }
+  ) { (text) throws(Complaint) in
     try checkFieldName(text)
     let lowered = text.lowercased()
     let isOurs = ["x-real-ip", "x-request-id", "via", "expect"].contains(lowered)

@@ -198,7 +198,8 @@ extension ConfigValue<String> {
   /// One of the names under `upstreams`.
   fileprivate static var upstreamName: Self {
     let line = Self.line("the name of an upstream", form: "NAME")
-    return ConfigValue(syntax: line.syntax, form: line.form) { node, _, reader in
+    return ConfigValue(syntax: line.syntax, form: line.form, schema: line.schema) {
+      node, _, reader in
       guard let name = line.read(node, nil, &reader) else { return nil }
       guard let known = reader.upstreamNames, !known.contains(name) else { return name }
       if !reader.isIncomplete {

@@ -85,7 +85,9 @@ extension ConfigValue<ClientKey> {
     "header NAME or cookie NAME", form: "header NAME | cookie NAME", words: ["header", "cookie"])
 
   private static func key(_ syntax: String, form: String, words: [String]) -> Self {
-    text(syntax, form: form, show: written) { (text) throws(Complaint) in
+    let named = Schema.text(" *(?:header|cookie) +\(Schema.token) *")
+    let schema = words.contains("client_address") ? .words(["client_address"]).or(named) : named
+    return text(syntax, form: form, schema: schema, show: written) { (text) throws(Complaint) in
       let parts = text.split(separator: " ").map { String($0) }
       let word = parts.first ?? ""
       switch (word, parts.count) {
@@ -109,13 +111,15 @@ extension ConfigValue<ClientKey> {
 }
 
 extension ConfigValue<String> {
-  fileprivate static let cookieName = text("the name of a cookie", form: "NAME", show: { $0 }) {
-    (text) throws(Complaint) in
+  fileprivate static let cookieName = text(
+    "the name of a cookie", form: "NAME", schema: .text(Schema.token, orNumber: true), show: { $0 }
+  ) { (text) throws(Complaint) in
     try token(text, "the name of a cookie")
   }
 
-  fileprivate static let keyFieldName = text("the name of a field", form: "NAME", show: { $0 }) {
-    (text) throws(Complaint) in
+  fileprivate static let keyFieldName = text(
+    "the name of a field", form: "NAME", schema: .text(Schema.token, orNumber: true), show: { $0 }
+  ) { (text) throws(Complaint) in
     try fieldName(text)
   }
 
@@ -123,7 +127,7 @@ extension ConfigValue<String> {
 
   /// Never part of a message.
   fileprivate static let secret = text(
-    "a text of 16 to 1024 bytes", form: "16 to 1024 bytes", show: { $0 }
+    "a text of 16 to 1024 bytes", form: "16 to 1024 bytes", schema: .anyText, show: { $0 }
   ) { (text) throws(Complaint) in
     guard secretBytes.contains(text.utf8.count) else {
       throw Complaint(

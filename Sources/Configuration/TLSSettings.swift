@@ -28,7 +28,8 @@ extension TLSSettings: ConfigSection {
     ConfigKey(
       "client_auth", \.clientAuth,
       .word([("none", .none), ("optional", .optional), ("required", .required)]),
-      "Ask clients for a certificate. optional: one that is wrong is refused; required: so is none."),
+      "Ask clients for a certificate. optional: one that is wrong is refused; required: so is none."
+    ),
     ConfigKey(
       "client_ca", \.clientCA, .optional(.path),
       "PEM file of the authorities whose certificates clients may show."),

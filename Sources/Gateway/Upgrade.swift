@@ -78,8 +78,9 @@ extension Worker where K: ~Copyable {
   /// behind it; everything else is collected first.
   mutating func answerReceived(_ exchange: SlotID, _ bytes: Span<UInt8>) {
     guard let id = exchanges[exchange].backend else { return }
+    // The answer of an authorization service goes nowhere before `answered()` has looked at it.
     guard connections[id].input.isEmpty, case .awaitingAnswer = exchanges[exchange].phase,
-      let attempt = exchanges[exchange].attempt
+      let attempt = exchanges[exchange].attempt, attempt.authorizes == nil
     else { return collectAnswer(exchange, id, bytes) }
     do throws(HTTPViolation) {
       guard let (head, consumed) = try Self.parse(&connections[id].role, bytes) else {
