@@ -9,6 +9,7 @@ struct RootSettings: ConfigSection {
   var workers: Int?
   var trustedProxies: [WrittenBlock] = []
   var log = LogSettings()
+  var admin: AdminSettings?
   var limits = Limits()
   var timeouts = Timeouts()
   var listeners: [ListenerSettings] = []
@@ -29,6 +30,9 @@ struct RootSettings: ConfigSection {
         + " replaced."),
     ConfigKey("log", \.log, .section(), "What is logged, one JSON object per line."),
     ConfigKey(
+      "admin", \.admin, .whenPresent(.section()),
+      "Health, metrics and control of the running gateway; without this section there is none."),
+    ConfigKey(
       "listeners", \.listeners, .list(of: .section(), atLeastOne: true), required: true,
       "Where clients connect."),
     ConfigKey(
@@ -46,6 +50,7 @@ struct RootSettings: ConfigSection {
   static var example: Self {
     var root = Self()
     root.include = ["conf.d/*.yaml"]
+    root.admin = .example
     root.trustedProxies = [WrittenBlock(parsing: "10.0.0.0/8")].compactMap(\.self)
     root.listeners = [.example]
     root.upstreams = [.example]
