@@ -22,7 +22,7 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
   case clientWriteStalled, backendWriteStalled, clientCloseTimedOut, backendCloseTimedOut
   case tunnelIdle
   // At any time
-  case drain, gatewayFault
+  case drain, operatorClose, gatewayFault
 
   /// What the table says about one reason.
   struct Row {
@@ -143,6 +143,8 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
 
     case .drain:
       Row(nil, 1001, 1001, .gateway, "drain", .drainCloses)
+    case .operatorClose:
+      Row(nil, 1001, 1001, .gateway, "operator_close", .operatorCloses)
     case .gatewayFault:
       Row(500, 1011, 1011, .gateway, closes: true, "gateway_fault", .gatewayFaults)
     }

@@ -36,8 +36,8 @@ extension Fault {
     }
   }
 
-  /// A drain may take its time: a Close that is owed waits for the frame's end.
-  var waitsForFrameEnd: Bool { self == .drain }
+  /// There is no hurry: a Close that is owed waits for the frame's end.
+  var waitsForFrameEnd: Bool { self == .drain || self == .operatorClose }
 
   static func of(_ violation: HTTPViolation) -> Fault {
     if violation == .http2NotEnabled { return .http2NotEnabled }

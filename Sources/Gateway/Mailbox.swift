@@ -9,6 +9,9 @@ enum WorkerMessage: Sendable {
   case drain
   /// The upstream of that number has other endpoints.
   case endpoints(Int, EndpointTable)
+  /// The admin listener asks about connections, and is told.
+  case walk(ConnectionWalk)
+  case walked(WalkReport)
   /// End now.
   case stop
 }

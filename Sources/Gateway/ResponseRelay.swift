@@ -134,13 +134,12 @@ extension Worker where K: ~Copyable {
   private mutating func logRelay(_ exchange: SlotID, fault: Fault?) {
     if let fault { metrics.add(fault.counter) }
     guard let attempt = exchanges[exchange].attempt else { return }
-    accessLog.http(
+    logResponse(
       attempt.facts, method: attempt.head.methodBytes,
       ResponseFacts(
         status: exchanges[exchange].status,
         duration: kernel.now() - exchanges[exchange].startedAt, fault: fault?.word,
-        bytes: exchanges[exchange].relayed[Leg.backend.index]),
-      wall: kernel.wallClock())
+        bytes: exchanges[exchange].relayed[Leg.backend.index]))
   }
 }
 

@@ -22,6 +22,7 @@ final class RoutePlan: Sendable {
   let webSocket: WebSocketSettings
   let headers: HeaderSettings
   let timeouts: RouteTimeouts
+  let counts = RouteCounts()
 
   init(_ settings: RouteSettings) {
     name = settings.displayName

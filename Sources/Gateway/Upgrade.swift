@@ -21,7 +21,7 @@ extension Worker where K: ~Copyable {
       return respond(id, .malformedHandshake, to: request, detail: "ended")
     }
     guard handshakesInFlight < max(1, shared.snapshot.limits.handshakes / shared.workerCount)
-    else { return respond(id, .limitReached, to: request, detail: "handshakes") }
+    else { return refuseUpgrade(id, request, "handshakes") }
     var offer = asked
     if plan.webSocket.compression == .off { offer.deflate = [] }
     offer.key = freshKey()
@@ -40,12 +40,19 @@ extension Worker where K: ~Copyable {
       let exchange = exchanges.insert(
         Exchange(
           client: id, route: plan, upstream: upstreams[plan.upstream], attempt: attempt, now: now))
-    else { return respond(id, .limitReached, to: request, detail: "exchanges") }
+    else { return refuseUpgrade(id, request, "exchanges") }
     handshakesInFlight += 1
     connections[id].exchange = exchange
     connections[id].pauses.insert(.awaitingAnswer)
     updateInterest(id)
     dial(exchange)
+  }
+
+  private mutating func refuseUpgrade(
+    _ id: SlotID, _ request: AnsweredRequest, _ limit: StaticString
+  ) {
+    metrics.add(.handshakesUnserved)
+    respond(id, .limitReached, to: request, detail: limit)
   }
 
   mutating func freshKey() -> [UInt8] {
@@ -131,7 +138,9 @@ extension Worker where K: ~Copyable {
         cookie: stickyCookie(exchange), onStream: connections[client].isStream)
     else { return refuseAnswer(exchange, "too-many-connection-options") }
     attempt.facts.subprotocol = agreement.subprotocol
-    if accessLog.isOn { exchanges[exchange].facts = attempt.facts.kept() }
+    if accessLog.isOn || shared.snapshot.admin != nil {
+      exchanges[exchange].facts = attempt.facts.kept()
+    }
     exchanges[exchange].attempt = nil
     exchanges[exchange].timeout = .none
     exchanges[exchange].deadline = .never

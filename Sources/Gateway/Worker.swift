@@ -71,6 +71,12 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   var waiting = 0
   /// Of the first worker: the checks of endpoints, by their numbers.
   var probes: [UInt64: HealthProbe] = [:]
+  /// Of the worker that has the admin listener.
+  var admin: AdminDesk?
+  var inquiries: [SlotID: AdminInquiry] = [:]
+  var nextInquiry: UInt64 = 0
+  /// Of the other workers: what it has asked.
+  var walks: [ConnectionWalk] = []
   var nextExchange: UInt64 = 0
   var drainDeadline: MonotonicTime?
   var isStopped = false
@@ -123,11 +129,12 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     serveCrowded()
     serveQueues()
     sendMarked()
+    if !walks.isEmpty { continueWalks() }
     if drainDeadline != nil { continueDrain() }
   }
 
   private func sleep() -> TimeSpan? {
-    guard crowded.isEmpty else { return .zero }
+    guard crowded.isEmpty, walks.isEmpty else { return .zero }
     let timer = timers.sleep(now: now)
     return waiting > 0 ? min(timer ?? Self.queueLook, Self.queueLook) : timer
   }
@@ -161,6 +168,8 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     switch message {
     case .drain: beginDrain()
     case .stop: isStopped = true
+    case .walk(let walk): walks.append(walk)
+    case .walked(let report): walked(report)
     case .endpoints(let upstream, let table): endpointsChanged(upstream, table)
     }
   }

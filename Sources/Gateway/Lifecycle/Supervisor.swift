@@ -16,6 +16,8 @@ private struct WorkerHandle: Sendable {
   let metrics: WorkerMetrics
   let thread: SystemThread
 
+  var peer: WorkerPeer { WorkerPeer(mailbox: mailbox, wakeup: wakeup, metrics: metrics) }
+
   func post(_ message: WorkerMessage) {
     mailbox.post(message)
     wakeup.wake()
@@ -33,6 +35,7 @@ struct Supervisor: ~Copyable {
   private var log: ErrorLog
   private var kernel: LinuxKernel
   private var workers: [WorkerHandle] = []
+  private var admin: AdminThread?
   private let running: RunningCount
 
   init(
@@ -76,7 +79,9 @@ struct Supervisor: ~Copyable {
   mutating func run(ready: ([SocketAddress]) -> Void = { _ in }) throws(StartFailure) -> Int32 {
     let bound: [SocketAddress]
     let sets: [[Listener]]
+    var adminListener: Descriptor?
     do throws(Errno) {
+      if let address = prepared.admin { adminListener = try AdminThread.listen(address) }
       (bound, sets) = try openListeners()
     } catch {
       throw .system("cannot listen: \(error.description)")
@@ -87,9 +92,12 @@ struct Supervisor: ~Copyable {
       try errors.start(name: "log")
       if access !== errors { try access.start(name: "access-log") }
       try startWorkers(shared, sets)
-      let handles = workers
+      admin = try AdminThread.start(
+        shared, adminListener, workers: workers.map(\.peer), process: metrics,
+        startedAt: UInt64(max(0, kernel.wallClock())) / 1_000_000_000)
+      let peers = workers.map(\.peer) + (admin.map { [$0.desk.own] } ?? [])
       try NameWatch.start(shared) { upstream, table in
-        for worker in handles { worker.post(.endpoints(upstream, table)) }
+        for peer in peers { peer.post(.endpoints(upstream, table)) }
       }
       announce(bound)
       ready(bound)
@@ -201,6 +209,12 @@ struct Supervisor: ~Copyable {
       line.field("connections", UInt64(connections))
     }
     for index in bound.indices { announceListener(index, bound[index], now, wall) }
+    if let address = admin?.bound.description {
+      log.write(.listening, now: now, wall: wall) { line in
+        line.field("address", address)
+        line.field("service", word: "admin")
+      }
+    }
     announceMissingDefences(wall)
     for warning in prepared.warnings { log.remark(warning.message, .warn, wall: wall) }
   }
@@ -246,6 +260,7 @@ struct Supervisor: ~Copyable {
         let event: LogEvent = isDraining ? .stoppingAtOnce : .draining
         log.write(event, now: kernel.now(), wall: kernel.wallClock())
         isDraining = true
+        admin?.desk.beginDraining()
         for worker in workers { worker.post(message) }
       case .hangUp: logIgnored("SIGHUP: restart to apply changes of the configuration")
       case .user1: logIgnored("SIGUSR1: there are no log files to reopen")
@@ -253,6 +268,7 @@ struct Supervisor: ~Copyable {
       }
     }
     for worker in workers { worker.thread.join() }
+    admin?.stop()
     reportStop()
     removeSockets()
     access.finish(patience: .seconds(1))

@@ -19,6 +19,14 @@ public enum ScanStep: Sendable, Equatable {
   case violation(WebSocketViolation, at: Int)
 }
 
+/// What has passed of one direction, by the kind of message.
+public struct FrameTally: Sendable {
+  public var textMessages: UInt64
+  public var textBytes: UInt64
+  public var binaryMessages: UInt64
+  public var binaryBytes: UInt64
+}
+
 /// Follows the frames of one direction (RFC 6455, section 5).
 public struct FrameScanner: Sendable {
   private var rules: FrameRules
@@ -26,6 +34,9 @@ public struct FrameScanner: Sendable {
   private var remaining: UInt64 = 0
   private var finalFrames: UInt64 = 0
   private var announcedBytes: UInt64 = 0
+  /// Of these two sums, what is text.
+  private var finalTextFrames: UInt64 = 0
+  private var announcedTextBytes: UInt64 = 0
 
   /// - Parameters:
   ///   - expectsMask: true for what a client sends, false for what a backend sends.
@@ -46,12 +57,22 @@ public struct FrameScanner: Sendable {
 
   /// Data messages that have passed completely.
   public var messages: UInt64 {
-    let lastIsOnItsWay = remaining > 0 && !rules.isInMessage
-    return lastIsOnItsWay ? finalFrames &- 1 : finalFrames
+    lastIsOnItsWay ? finalFrames &- 1 : finalFrames
   }
+  private var lastIsOnItsWay: Bool { remaining > 0 && !rules.isInMessage }
 
   /// Payload of data frames that has passed, in bytes.
   public var payloadBytes: UInt64 { announcedBytes &- remaining }
+
+  /// Both of the above by kind. Moves on with every scan.
+  public var tally: FrameTally {
+    let isTextOnItsWay = lastIsOnItsWay && rules.isText
+    let textMessages = isTextOnItsWay ? finalTextFrames &- 1 : finalTextFrames
+    let textBytes = rules.isText ? announcedTextBytes &- remaining : announcedTextBytes
+    return FrameTally(
+      textMessages: textMessages, textBytes: textBytes, binaryMessages: messages &- textMessages,
+      binaryBytes: payloadBytes &- textBytes)
+  }
 
   /// Reads on from `start`, which is 0 or the end of the control frame just reported.
   public mutating func scan(_ bytes: Span<UInt8>, from start: Int) -> ScanStep {
@@ -82,6 +103,10 @@ public struct FrameScanner: Sendable {
       rules.enter(header)
       if header.isFinal { finalFrames &+= 1 }
       announcedBytes &+= header.payloadCount
+      if rules.isText {
+        if header.isFinal { finalTextFrames &+= 1 }
+        announcedTextBytes &+= header.payloadCount
+      }
       remaining = header.payloadCount
       at &+= header.headerCount
       at &+= skipPayload(bytes.count &- at)
