@@ -34,7 +34,8 @@ public struct FrameScanner: Sendable {
   private var remaining: UInt64 = 0
   private var finalFrames: UInt64 = 0
   private var announcedBytes: UInt64 = 0
-  /// Of these two sums, what is text.
+  /// Of these two sums, what is text; while text is under way, what they are to be added to. So they
+  /// change when the kind does, and not with every frame.
   private var finalTextFrames: UInt64 = 0
   private var announcedTextBytes: UInt64 = 0
 
@@ -66,9 +67,12 @@ public struct FrameScanner: Sendable {
 
   /// Both of the above by kind. Moves on with every scan.
   public var tally: FrameTally {
-    let isTextOnItsWay = lastIsOnItsWay && rules.isText
-    let textMessages = isTextOnItsWay ? finalTextFrames &- 1 : finalTextFrames
-    let textBytes = rules.isText ? announcedTextBytes &- remaining : announcedTextBytes
+    var textMessages = finalTextFrames
+    var textBytes = announcedTextBytes
+    if rules.isText {
+      textMessages &+= messages
+      textBytes &+= payloadBytes
+    }
     return FrameTally(
       textMessages: textMessages, textBytes: textBytes, binaryMessages: messages &- textMessages,
       binaryBytes: payloadBytes &- textBytes)
@@ -100,18 +104,27 @@ public struct FrameScanner: Sendable {
     while remaining == 0 {
       guard let header = try rules.read(bytes, at: at) else { return nil }
       if header.opcode.isControl { return header }
+      let wasText = rules.isText
       rules.enter(header)
+      if rules.isText != wasText { kindChanged() }
       if header.isFinal { finalFrames &+= 1 }
       announcedBytes &+= header.payloadCount
-      if rules.isText {
-        if header.isFinal { finalTextFrames &+= 1 }
-        announcedTextBytes &+= header.payloadCount
-      }
       remaining = header.payloadCount
       at &+= header.headerCount
       at &+= skipPayload(bytes.count &- at)
     }
     return nil
+  }
+
+  @_noLocks
+  private mutating func kindChanged() {
+    if rules.isText {
+      finalTextFrames &-= finalFrames
+      announcedTextBytes &-= announcedBytes
+    } else {
+      finalTextFrames &+= finalFrames
+      announcedTextBytes &+= announcedBytes
+    }
   }
 
   /// Returns how many of the `available` bytes belong to the current frame's payload.
