@@ -48,6 +48,11 @@ static inline int linux_unacknowledged(int socket) {
   return ioctl(socket, SIOCOUTQ, &count) == 0 ? count : -1;
 }
 
+// ioctl is variadic.
+static inline int linux_window_size(int descriptor, struct winsize *size) {
+  return ioctl(descriptor, TIOCGWINSZ, size);
+}
+
 // Variadic in C.
 static inline int linux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name); }
 

@@ -162,7 +162,7 @@ func comment<S>(_ key: ConfigKey<S>, default value: Shown) -> String {
   let fallback: String? =
     switch value {
     case .scalar(let text) where !key.required: "default \(text)"
-    case .scalar, .list, .section, .absent: key.required ? "required" : nil
+    case .scalar, .secret, .list, .section, .absent: key.required ? "required" : nil
     }
   let details = [key.form.isEmpty ? nil : key.form, fallback].compactMap(\.self)
   return details.isEmpty ? key.help : "\(key.help) (\(details.joined(separator: "; ")))"

@@ -77,6 +77,8 @@ enum Shown: Sendable, Equatable {
   /// Not written at all.
   case absent
   case scalar(String)
+  /// A single value that only the file itself may show.
+  case secret(String)
   case list([Shown])
   case section([ShownKey])
 }

@@ -60,6 +60,13 @@ extension ConfigValue {
     }
   }
 
+  /// The same for a secret: whoever shows the configuration of a running gateway leaves it out.
+  var hidden: Self {
+    ConfigValue(syntax: syntax, form: form, read: read) { value in
+      if case .scalar(let text) = show(value) { .secret(text) } else { .absent }
+    }
+  }
+
   /// `word`, which stands for nil, or a value.
   static func word<W>(_ word: String, or value: ConfigValue<W>) -> Self where V == W? {
     let words = spellings(of: word)

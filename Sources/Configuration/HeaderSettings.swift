@@ -106,9 +106,19 @@ extension ConfigValue<[HeaderField]> {
         return value.read(entry.value, nil, &reader).map { HeaderField(name: entry.key, value: $0) }
       }
     } show: { fields in
-      .section(fields.map { ShownKey(name: $0.name, comment: "", value: value.show($0.value)) })
+      .section(
+        fields.map { field in
+          let value = isSecret(field.name) ? value.hidden : value
+          return ShownKey(name: field.name, comment: "", value: value.show(field.value))
+        })
     }
   }
+}
+
+/// A field that as a rule carries something that lets its sender in.
+private func isSecret(_ name: String) -> Bool {
+  let words = ["auth", "cookie", "token", "key", "secret", "password"]
+  return words.contains { name.lowercased().contains($0) }
 }
 
 /// A token (RFC 9110 section 5.1) that is not the gateway's own business.

@@ -78,6 +78,7 @@ extension Snapshot {
     self.init(
       workers: root.workers, trustedProxies: root.trustedProxies.map(\.block),
       listeners: root.listeners, upstreams: upstreams, routes: routes, log: root.log,
-      limits: root.limits, timeouts: root.timeouts, watchesFiles: root.watch)
+      limits: root.limits, timeouts: root.timeouts, watchesFiles: root.watch, admin: root.admin,
+      text: Reference.dump(root, showsSecrets: false))
   }
 }

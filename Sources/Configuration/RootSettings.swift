@@ -10,6 +10,7 @@ struct RootSettings: ConfigSection {
   var watch = false
   var trustedProxies: [WrittenBlock] = []
   var log = LogSettings()
+  var admin: AdminSettings?
   var limits = Limits()
   var timeouts = Timeouts()
   var listeners: [ListenerSettings] = []
@@ -33,6 +34,9 @@ struct RootSettings: ConfigSection {
         + " replaced."),
     ConfigKey("log", \.log, .section(), "What is logged, one JSON object per line."),
     ConfigKey(
+      "admin", \.admin, .whenPresent(.section()),
+      "Health, metrics and control of the running gateway; without this section there is none."),
+    ConfigKey(
       "listeners", \.listeners, .list(of: .section(), atLeastOne: true), required: true,
       "Where clients connect."),
     ConfigKey(
@@ -50,6 +54,7 @@ struct RootSettings: ConfigSection {
   static var example: Self {
     var root = Self()
     root.include = ["conf.d/*.yaml"]
+    root.admin = .example
     root.trustedProxies = [WrittenBlock(parsing: "10.0.0.0/8")].compactMap(\.self)
     root.listeners = [.example]
     root.upstreams = [.example]

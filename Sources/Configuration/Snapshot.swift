@@ -18,12 +18,16 @@ public final class Snapshot: Sendable {
   public let log: LogSettings
   public let limits: Limits
   public let timeouts: Timeouts
+  /// nil: no admin listener.
+  public let admin: AdminSettings?
+  /// All of it as YAML, with defaults and without secrets.
+  public let text: String
 
   public init(
     workers: Int? = nil, trustedProxies: [AddressBlock] = [], listeners: [ListenerSettings] = [],
     upstreams: [UpstreamSettings] = [], routes: [RouteSettings] = [],
     log: LogSettings = LogSettings(), limits: Limits = Limits(), timeouts: Timeouts = Timeouts(),
-    watchesFiles: Bool = false
+    watchesFiles: Bool = false, admin: AdminSettings? = nil, text: String = ""
   ) {
     self.workers = workers
     self.trustedProxies = trustedProxies
@@ -34,5 +38,7 @@ public final class Snapshot: Sendable {
     self.log = log
     self.limits = limits
     self.timeouts = timeouts
+    self.admin = admin
+    self.text = text
   }
 }

@@ -135,7 +135,7 @@ extension ConfigValue<String> {
           + " \(secretBytes.upperBound), such as the output of: openssl rand -base64 32")
     }
     return text
-  }
+  }.hidden
 }
 
 private func token(_ text: String, _ syntax: String) throws(Complaint) -> String {

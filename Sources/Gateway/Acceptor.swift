@@ -30,6 +30,8 @@ enum ListenerService: Sendable {
   case gateway
   /// The built-in echo backend.
   case echo
+  /// Alone on a worker of its own, whose `admin` is set.
+  case admin
 }
 
 extension Worker where K: ~Copyable {
@@ -44,7 +46,7 @@ extension Worker where K: ~Copyable {
   mutating func acceptReady(_ index: Int) {
     for _ in 0..<Self.acceptsPerTurn {
       guard isAccepting, drainDeadline == nil else { return }
-      if clients >= shared.connectionsPerWorker { return restAccepting(resumeAfter: nil) }
+      if clients >= clientsMax { return restAccepting(resumeAfter: nil) }
       switch kernel.accept(listeners[index].descriptor) {
       case .accepted(let descriptor, let peer): admit(descriptor, peer, listener: index)
       case .wouldBlock: return
@@ -118,15 +120,21 @@ extension Worker where K: ~Copyable {
 
   private func role(_ listener: Int) -> ConnectionRole {
     switch listeners[listener].service {
-    case .gateway: .front(RequestParser(limits: shared.requestLimits))
+    case .gateway, .admin: .front(RequestParser(limits: shared.requestLimits))
     case .echo: .echo(EchoSession(limits: shared.requestLimits))
     }
   }
 
   // MARK: Limits
 
+  private var clientsMax: Int {
+    admin == nil ? shared.connectionsPerWorker : AdminDesk.connectionsMax
+  }
+
   private func hasRoom(for peer: SocketAddress) -> Bool {
-    guard let limit = shared.snapshot.limits.perAddress, case .ip(let address, _) = peer else {
+    guard admin == nil, let limit = shared.snapshot.limits.perAddress,
+      case .ip(let address, _) = peer
+    else {
       return true
     }
     // Each worker sees its share of an address's connections.
@@ -148,8 +156,8 @@ extension Worker where K: ~Copyable {
       clientsByAddress[address] = count > 1 ? count - 1 : nil
     }
     // Some places at once, so that a full table does not re-arm its listeners for every one.
-    let places = shared.connectionsPerWorker - clients
-    if !isAccepting, !isResting, places > shared.connectionsPerWorker / 64 { resumeAccepting() }
+    let places = clientsMax - clients
+    if !isAccepting, !isResting, places > clientsMax / 64 { resumeAccepting() }
   }
 
   private mutating func restAccepting(resumeAfter pause: TimeSpan?) {

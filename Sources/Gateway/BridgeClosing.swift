@@ -81,8 +81,9 @@ extension Worker where K: ~Copyable {
     concludeIfOver(exchange)
   }
 
-  /// Ends a bridge for `fault`: each side gets the Close that the fault table names.
-  mutating func endBridge(_ exchange: SlotID, _ fault: Fault) {
+  /// Ends a bridge for `fault`: each side gets the Close that the fault table names, the client one with
+  /// `codeToClient` where that is given.
+  mutating func endBridge(_ exchange: SlotID, _ fault: Fault, codeToClient: UInt16? = nil) {
     guard exchanges.contains(exchange), exchanges[exchange].bridge.fault == nil else { return }
     exchanges[exchange].bridge.fault = fault
     if fault == .backendVanished, exchanges[exchange].closedBy == nil {
@@ -93,7 +94,7 @@ extension Worker where K: ~Copyable {
     metrics.add(fault.counter, 1)
     startCloseTimer(exchange)
     tell(exchange, .backend, code: fault.closeToBackend)
-    tell(exchange, .client, code: fault.closeToClient)
+    tell(exchange, .client, code: codeToClient ?? fault.closeToClient)
     concludeIfOver(exchange)
   }
 
@@ -184,7 +185,8 @@ extension Worker where K: ~Copyable {
   /// A draining bridge whose Close could not be written yet, while the frame's end may still come:
   /// the drain's own time bounds that.
   private func awaitsFrameEnd(_ exchange: SlotID) -> Bool {
-    Leg.all.contains { source in
+    guard exchanges[exchange].bridge.fault == .drain else { return false }
+    return Leg.all.contains { source in
       exchanges[exchange].bridge.from[source.index].dueClose != nil
         && !exchanges[exchange].bridge.from[source.index].isDeaf
         && exchanges[exchange].connection(source) != nil

@@ -30,6 +30,7 @@ extension Worker where K: ~Copyable {
         random: kernel.random()),
     ]
     metrics.add(.bridgesOpened)
+    route(of: exchange).counts.webSocketOpened()
     scheduleKeepAlive(exchange)
     useWhatWaited(exchange)
     if drainDeadline != nil, exchanges.contains(exchange) { endBridge(exchange, drainFault) }
@@ -38,6 +39,7 @@ extension Worker where K: ~Copyable {
   mutating func beginTunnel(_ exchange: SlotID) {
     exchanges[exchange].phase = .tunnel
     metrics.add(.tunnelsOpened)
+    route(of: exchange).counts.webSocketOpened()
     setTimeout(
       exchange: exchange, .tunnelIdle, after: route(of: exchange).timeouts.tunnelIdle)
     useWhatWaited(exchange)
@@ -134,11 +136,9 @@ extension Worker where K: ~Copyable {
   mutating func conclude(_ exchange: SlotID) {
     let isTunnel = exchanges[exchange].phase == .tunnel
     metrics.add(isTunnel ? .tunnelsClosed : .bridgesClosed)
+    route(of: exchange).counts.webSocketClosed()
     let end = closeFacts(exchange)
-    metrics.add(.clientMessages, end.client.messages)
-    metrics.add(.clientBytes, end.client.bytes)
-    metrics.add(.backendMessages, end.backend.messages)
-    metrics.add(.backendBytes, end.backend.bytes)
+    if !isTunnel { metrics.count(end) }
     if exchanges[exchange].bridge.fault == nil, !isTunnel {
       metrics.add(end.closedBy == .client ? .closesByClient : .closesByBackend)
     }

@@ -46,7 +46,10 @@ extension Worker where K: ~Copyable {
       {
         return metrics.add(.bytesAfterClose, UInt64(bytes.count - position))
       }
-      switch exchanges[exchange].bridge.from[leg.index].scanner.scan(bytes, from: position) {
+      let before = exchanges[exchange].bridge.from[leg.index].scanner.tally
+      let step = exchanges[exchange].bridge.from[leg.index].scanner.scan(bytes, from: position)
+      metrics.add(exchanges[exchange].bridge.from[leg.index].scanner.tally, since: before, leg)
+      switch step {
       case .needMore(let passable):
         exchanges[exchange].bridge.from[leg.index].held.hold(
           bytes.extracting(passable..<bytes.count))
@@ -57,6 +60,7 @@ extension Worker where K: ~Copyable {
         return protocolViolation(exchange, by: leg, violation)
       case .control(let frame):
         position = frame.end
+        metrics.add(frame.opcode.counter(from: leg))
         if frame.opcode == .ping { exchanges[exchange].bridge.from[leg.index].hasPinged = true }
         if swallows(exchange, from: leg, frame, in: bytes) {
           forward(exchange, from: leg, bytes.extracting(unsent..<frame.start))
@@ -105,6 +109,9 @@ extension Worker where K: ~Copyable {
       return false
     }
     metrics.add(.pongsSwallowed, 1)
+    if let span = exchanges[exchange].bridge.keepAlive[leg.index].roundTrip(of: number) {
+      metrics.record(leg == .client ? .clientRoundTrip : .backendRoundTrip, span)
+    }
     return true
   }
 

@@ -54,6 +54,8 @@ enum ConnectionTimeout {
   case keepAliveIdle
   case writeStall
   case lingering
+  /// The admin listener: for an answer of the other workers.
+  case adminAnswer
   /// HTTP/2: the peer is asked whether it is there, while no bridge does that.
   case http2Silence
   /// HTTP/2: the first GOAWAY has had its time.
@@ -79,6 +81,8 @@ struct Connection: ~Copyable {
   /// A FIN is owed when the output has been sent (a tunnel passes half-closes on).
   var isFinDue = false
   var isTLSEstablished = false
+  /// To a backend, and waiting for its next request.
+  var isIdle = false
   /// Nothing has been read but a part of the PROXY header; `peer` is the proxy, and not counted.
   var awaitsProxyHeader = false
   /// The first error a send met; acted upon when the current event has been handled.

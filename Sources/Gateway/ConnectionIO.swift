@@ -186,7 +186,7 @@ extension Worker where K: ~Copyable {
     switch connections[id].timeout {
     case .none, .writeStall, .requestBody, .keepAliveIdle, .http2Silence:
       setTimeout(id, .writeStall, after: writeStall(id))
-    case .tlsHandshake, .requestHead, .lingering, .http2Drain: break
+    case .tlsHandshake, .requestHead, .lingering, .adminAnswer, .http2Drain: break
     }
   }
 
@@ -296,6 +296,8 @@ extension Worker where K: ~Copyable {
     if connection.listener != nil {
       clientGone(connection.peer, isCounted: !connection.awaitsProxyHeader)
     }
+    if case .upstream = connection.role { metrics.change(.backendConnections, by: -1) }
+    if connection.isIdle { metrics.change(.poolIdle, by: -1) }
     let descriptor = connection.descriptor
     if case .http2(let front) = connection.role { loseStreams(front) }
     return descriptor

@@ -66,6 +66,7 @@ extension Worker where K: ~Copyable {
     }
     connections[id].isUnwatched = true
     connections[id].exchange = exchange
+    metrics.change(.backendConnections, by: 1)
     exchanges[exchange].setConnection(.backend, id)
     exchanges[exchange].phase = .connecting
     let question = exchanges[exchange].attempt?.authorizes
@@ -116,12 +117,17 @@ extension Worker where K: ~Copyable {
   mutating func tlsEstablished(_ id: SlotID) {
     guard let exchange = connections[id].exchange else {
       if case .probe(let probe, _) = connections[id].role { return probeEstablished(id, probe) }
-      metrics.add(.tlsHandshakes)
+      countHandshake(id)
       if speaksHTTP2(id) { return beginHTTP2(id) }
       return setTimeout(id, .requestHead, after: shared.timeouts.requestHead)
     }
     if let attempt = exchanges[exchange].attempt { send(id, attempt.request) }
     startRequestBody(exchange)
+  }
+
+  private mutating func countHandshake(_ id: SlotID) {
+    guard let version = connections[id].tls?.version else { return }
+    metrics.count(version, isResumed: connections[id].tls?.isResumed == true)
   }
 
   mutating func connectTimedOut(_ exchange: SlotID) {

@@ -217,6 +217,7 @@ extension Worker where K: ~Copyable {
     let client = exchanges[exchange].client
     let startedAt = exchanges[exchange].startedAt
     let forwarding = exchanges[exchange].forwarding
+    if forwarding == nil { metrics.count(handshakeFailed: fault) }
     if fault.isBadAnswer { endpointAnswered(exchange, well: false) }
     if let pending = attempt?.authorizes, fault.leavesQuestionOpen {
       return authorizationFailed(exchange, pending, fault)
@@ -236,11 +237,11 @@ extension Worker where K: ~Copyable {
   mutating func abandon(_ exchange: SlotID, _ fault: Fault) {
     if let attempt = exchanges[exchange].attempt {
       metrics.add(fault.counter, 1)
-      accessLog.http(
+      if exchanges[exchange].forwarding == nil { metrics.count(handshakeFailed: fault) }
+      logResponse(
         attempt.facts, method: attempt.head.methodBytes,
         ResponseFacts(
-          status: nil, duration: now - exchanges[exchange].startedAt, fault: fault.word),
-        wall: kernel.wallClock())
+          status: nil, duration: now - exchanges[exchange].startedAt, fault: fault.word))
     }
     abandonBackend(exchange)
     detach(exchange, .client)

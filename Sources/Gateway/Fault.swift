@@ -23,7 +23,7 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
   case clientWriteStalled, backendWriteStalled, clientCloseTimedOut, backendCloseTimedOut
   case tunnelIdle
   // At any time
-  case drain, superseded, routeChanged, gatewayFault
+  case drain, superseded, routeChanged, operatorClose, gatewayFault
 
   /// What the table says about one reason.
   struct Row {
@@ -150,6 +150,8 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
       Row(nil, 1012, 1001, .gateway, "superseded", .drainCloses)
     case .routeChanged:
       Row(nil, 1001, 1001, .gateway, "route_changed", .reloadCloses)
+    case .operatorClose:
+      Row(nil, 1001, 1001, .gateway, "operator_close", .operatorCloses)
     case .gatewayFault:
       Row(500, 1011, 1011, .gateway, closes: true, "gateway_fault", .gatewayFaults)
     }

@@ -36,8 +36,13 @@ extension Fault {
     }
   }
 
-  /// A drain may take its time: a Close that is owed waits for the frame's end.
-  var waitsForFrameEnd: Bool { self == .drain || self == .superseded || self == .routeChanged }
+  /// There is no hurry: a Close that is owed waits for the frame's end.
+  var waitsForFrameEnd: Bool {
+    switch self {
+    case .drain, .superseded, .routeChanged, .operatorClose: true
+    default: false
+    }
+  }
 
   static func of(_ violation: HTTPViolation) -> Fault {
     if violation == .http2NotEnabled { return .http2NotEnabled }

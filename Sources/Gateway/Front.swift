@@ -34,7 +34,7 @@ extension Worker where K: ~Copyable {
   mutating func serveRequests(_ id: SlotID) {
     while connections.contains(id), connections[id].exchange == nil,
       case .open = connections[id].ending, !connections[id].input.isEmpty,
-      !connections[id].pauses.contains(.backpressure)
+      !connections[id].pauses.contains(.backpressure), !awaitsWorkers(id)
     {
       switch Self.parse(&connections[id]) {
       case .needMore:
@@ -51,7 +51,10 @@ extension Worker where K: ~Copyable {
         serve(id, head)
       }
     }
-    if connections.contains(id), connections[id].exchange == nil { readOn(id) }
+    guard connections.contains(id), connections[id].exchange == nil, !awaitsWorkers(id) else {
+      return
+    }
+    readOn(id)
   }
 
   /// What waited has been served, or is the beginning of a head.
@@ -94,14 +97,19 @@ extension Worker where K: ~Copyable {
     let client = identity(id, head)
     let request = AnsweredRequest(
       head: head, facts: facts(id, head, client), startedAt: now)
+    if let admin { return serveAdmin(id, request, admin) }
     let classification = Handshake.classify(head)
     if case .refused(let violation) = classification {
       return respond(id, .of(violation), to: request, detail: violation.word)
     }
     if isMisdirected(id, head) { return respond(id, .misdirected, to: request) }
     if case .plain = classification, servePage(id, request) { return }
-    guard let route = findRoute(head, client) else { return respond(id, .noRoute, to: request) }
+    guard let route = findRoute(head, client) else {
+      if case .webSocket = classification { metrics.add(.handshakesMissed) }
+      return respond(id, .noRoute, to: request)
+    }
     let plan = shared.routes[route]
+    plan.counts.request()
     if serveLocally(id, plan, request, client) { return }
     if plan.refusesBody(of: head) { return respond(id, .bodyTooLarge, to: request) }
     guard case .webSocket(let offer) = classification, plan.webSocket.mode != .off else {
@@ -116,7 +124,10 @@ extension Worker where K: ~Copyable {
       return authorize(id, PendingRequest(plan, to: upstreams[plan.upstream], request, client))
     }
     guard passesOrigin(id, request, plan, client) else { return }
-    if drainDeadline != nil { return respond(id, .refusingWork, to: request) }
+    if drainDeadline != nil {
+      metrics.add(.handshakesUnserved)
+      return respond(id, .refusingWork, to: request)
+    }
     authorize(
       id, PendingRequest(plan, to: upstreams[plan.upstream], request, client, offer))
   }
@@ -208,11 +219,10 @@ extension Worker where K: ~Copyable {
     let facts = ConnectionFacts(
       id: [], client: connections[id].peer.description, proto: protocolWord(id, nil),
       tls: tlsVersion(id), host: [], path: [])
-    accessLog.http(
+    logResponse(
       facts, method: [],
       ResponseFacts(
-        status: status, duration: nil, fault: fault.word, detail: detail),
-      wall: kernel.wallClock())
+        status: status, duration: nil, fault: fault.word, detail: detail))
     finish(id, lingering: true)
   }
 
@@ -280,15 +290,14 @@ extension Worker where K: ~Copyable {
     let status = sendAnswer(id, response, withoutBody: isHEAD)
     // Not the time of this turn: head and answer are often in the same, which would come to 0.
     let duration = kernel.now() - request.startedAt
-    accessLog.http(
+    logResponse(
       request.facts, method: request.head.methodBytes,
       ResponseFacts(
         status: status, duration: duration, fault: fault, detail: detail,
-        bytes: isHEAD ? 0 : response.bodyCount),
-      wall: kernel.wallClock())
+        bytes: isHEAD ? 0 : response.bodyCount))
   }
 
-  private mutating func answered(_ id: SlotID, keeps: Bool) {
+  mutating func answered(_ id: SlotID, keeps: Bool) {
     guard connections.contains(id) else { return }
     if keeps, !connections[id].isStream {
       continueFront(id)

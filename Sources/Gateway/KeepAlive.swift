@@ -111,6 +111,11 @@ struct KeepAlive {
     return true
   }
 
+  /// Of the Ping with that number, which has just been answered; nil where nothing can be told.
+  func roundTrip(of number: UInt32) -> TimeSpan? {
+    number == pingsSent && pingLeft != .never ? lastRoundTrip : nil
+  }
+
   /// What the clock asks for now. `isListening`: the gateway is taking bytes from this side, and
   /// nothing that it sends there is stuck; otherwise `write_stall` decides.
   func due(_ now: MonotonicTime, isListening: Bool) -> Due {

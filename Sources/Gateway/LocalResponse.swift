@@ -104,6 +104,22 @@ struct LocalResponse {
     return response
   }
 
+  /// Of the admin listener: nothing in it may be taken for a page, or be part of one of others.
+  static func admin(_ answer: AdminAnswer, closes: Bool) -> LocalResponse {
+    var response = LocalResponse(answer.status, answer.contentType, answer.body, closes: closes)
+    response.extras = [
+      Extra(
+        name: "Content-Security-Policy", value: "default-src 'none'; frame-ancestors 'none'"),
+      Extra(name: "X-Content-Type-Options", value: "nosniff"),
+      Extra(name: "Cross-Origin-Resource-Policy", value: "same-origin"),
+    ]
+    if let allow = answer.allow { response.extras.append(Extra(name: "Allow", value: allow)) }
+    if let challenge = answer.challenge {
+      response.extras.append(Extra(name: "WWW-Authenticate", value: challenge))
+    }
+    return response
+  }
+
   var bodyCount: UInt64 { UInt64(body.count) }
 
   /// The bytes on the wire. For HEAD pass `withoutBody`: the head stays the same.
@@ -182,6 +198,7 @@ struct LocalResponse {
     case 404: "Not Found"
     case 405: "Method Not Allowed"
     case 408: "Request Timeout"
+    case 409: "Conflict"
     case 410: "Gone"
     case 413: "Content Too Large"
     case 414: "URI Too Long"
@@ -237,7 +254,7 @@ struct LocalResponse {
     case .clientProtocolError, .clientMessageTooBig,
       .clientBadUTF8, .clientPingRate, .backendProtocolError, .backendMessageTooBig,
       .backendBadUTF8, .clientVanished, .clientTimedOut, .clientWriteStalled,
-      .clientCloseTimedOut, .backendCloseTimedOut, .tunnelIdle:
+      .clientCloseTimedOut, .backendCloseTimedOut, .tunnelIdle, .operatorClose:
       "The connection failed."
     }
   }

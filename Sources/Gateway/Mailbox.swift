@@ -14,6 +14,12 @@ enum WorkerMessage: Sendable {
   case endpoints(EndpointTable)
   /// A reload: what is new counts for what begins from here on.
   case change(WorkerChange)
+  /// The admin listener asks about connections, and is told.
+  case walk(ConnectionWalk)
+  case walked(WalkReport)
+  /// For the admin listener: a reload has begun, and what it has come to.
+  case reloadBegins
+  case reloadEnded(mistakes: [String])
   /// End now.
   case stop
 }

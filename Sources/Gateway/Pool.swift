@@ -42,6 +42,8 @@ extension Worker where K: ~Copyable {
       connections[id].pauses.isEmpty
     else { return closeNow(id) }
     setTimeout(id, .keepAliveIdle, after: shared.timeouts.upstreamKeepAlive)
+    connections[id].isIdle = true
+    metrics.change(.poolIdle, by: 1)
     if let oldest = pool.put(id, endpoint), connections.contains(oldest),
       connections[oldest].exchange == nil
     {
@@ -80,6 +82,8 @@ extension Worker where K: ~Copyable {
     guard let attempt = exchanges[exchange].attempt else { return }
     forwarding.isReused = true
     clearTimeout(id)
+    connections[id].isIdle = false
+    metrics.change(.poolIdle, by: -1)
     connections[id].exchange = exchange
     exchanges[exchange].setConnection(.backend, id)
     awaitAnswer(exchange)

@@ -143,15 +143,14 @@ extension Worker where K: ~Copyable {
 
   private mutating func logRelay(_ exchange: SlotID, fault: Fault?) {
     if let fault { metrics.add(fault.counter) }
-    guard accessLog.isOn, let attempt = exchanges[exchange].attempt else { return }
+    guard let attempt = exchanges[exchange].attempt else { return }
     let detail: StaticString? = attempt.authorizes == nil ? nil : "authorization"
-    accessLog.http(
+    logResponse(
       attempt.facts, method: attempt.head.methodBytes,
       ResponseFacts(
         status: exchanges[exchange].status,
         duration: kernel.now() - exchanges[exchange].startedAt, fault: fault?.word,
-        detail: detail, bytes: exchanges[exchange].relayed[Leg.backend.index]),
-      wall: kernel.wallClock())
+        detail: detail, bytes: exchanges[exchange].relayed[Leg.backend.index]))
   }
 }
 

@@ -28,6 +28,7 @@ final class RoutePlan: Sendable {
   /// whatever becomes of the question.
   let requestEdits: HeaderEdits
   let timeouts: RouteTimeouts
+  let counts = RouteCounts()
 
   private let settings: RouteSettings
   private let upstreamSettings: UpstreamSettings?

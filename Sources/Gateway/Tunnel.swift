@@ -10,6 +10,8 @@ import Telemetry
 extension Worker where K: ~Copyable {
   mutating func tunnelReceived(_ exchange: SlotID, from leg: Leg, _ bytes: Span<UInt8>) {
     exchanges[exchange].relayed[leg.index] &+= UInt64(bytes.count)
+    metrics.add(
+      leg == .client ? .clientTunnelBytes : .backendTunnelBytes, UInt64(bytes.count))
     // Pushing a deadline back costs no timer work.
     exchanges[exchange].deadline = now + route(of: exchange).timeouts.tunnelIdle
     if let sink = exchanges[exchange].connection(leg.other) { send(sink, bytes) }

@@ -36,7 +36,7 @@ extension Worker where K: ~Copyable {
         Exchange(
           client: id, route: plan, upstream: pending.upstream, attempt: attempt,
           now: request.startedAt))
-    else { return respond(id, .limitReached, to: request, detail: "exchanges") }
+    else { return refuseUpgrade(id, request, "exchanges") }
     handshakesInFlight += 1
     connections[id].exchange = exchange
     connections[id].pauses.insert(.awaitingAnswer)
@@ -53,8 +53,15 @@ extension Worker where K: ~Copyable {
     }
     let most = max(1, shared.snapshot.limits.handshakes / shared.workerCount)
     if handshakesInFlight < most { return true }
-    respond(id, .limitReached, to: request, detail: "handshakes")
+    refuseUpgrade(id, request, "handshakes")
     return false
+  }
+
+  private mutating func refuseUpgrade(
+    _ id: SlotID, _ request: AnsweredRequest, _ limit: StaticString
+  ) {
+    metrics.add(.handshakesUnserved)
+    respond(id, .limitReached, to: request, detail: limit)
   }
 
   mutating func freshKey() -> [UInt8] {
@@ -186,7 +193,9 @@ extension Worker where K: ~Copyable {
         cookie: stickyCookie(exchange), onStream: connections[client].isStream)
     else { return refuseAnswer(exchange, "too-many-connection-options") }
     attempt.facts.subprotocol = agreement.subprotocol
-    if accessLog.isOn { exchanges[exchange].facts = attempt.facts.kept() }
+    if accessLog.isOn || shared.snapshot.admin != nil {
+      exchanges[exchange].facts = attempt.facts.kept()
+    }
     exchanges[exchange].attempt = nil
     exchanges[exchange].timeout = .none
     exchanges[exchange].deadline = .never

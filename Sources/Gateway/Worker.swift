@@ -72,6 +72,13 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   var waiting = 0
   /// Of the first worker: the checks of endpoints, by their numbers.
   var probes: [UInt64: HealthProbe] = [:]
+  /// Of the worker that has the admin listener.
+  var admin: AdminDesk?
+  var inquiries: [SlotID: AdminInquiry] = [:]
+  var nextInquiry: UInt64 = 0
+  var reloads = ReloadRequests()
+  /// Of the other workers: what it has asked.
+  var walks: [ConnectionWalk] = []
   var nextExchange: UInt64 = 0
   var departures = Departures()
   var drainDeadline: MonotonicTime?
@@ -127,11 +134,12 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     serveQueues()
     continueDepartures()
     sendMarked()
+    if !walks.isEmpty { continueWalks() }
     if drainDeadline != nil { continueDrain() }
   }
 
   private func sleep() -> TimeSpan? {
-    guard crowded.isEmpty else { return .zero }
+    guard crowded.isEmpty, walks.isEmpty else { return .zero }
     let timer = timers.sleep(now: now)
     // What comes from other workers, or by its own pace, is looked at this often.
     if waiting > 0 { return min(timer ?? Self.queueLook, Self.queueLook) }
@@ -171,6 +179,10 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     case .stop: isStopped = true
     case .endpoints(let table): endpointsChanged(table)
     case .change(let change): apply(change)
+    case .walk(let walk): walks.append(walk)
+    case .walked(let report): walked(report)
+    case .reloadBegins: reloads.reloadBegins()
+    case .reloadEnded(let mistakes): reloadEnded(mistakes)
     }
   }
 

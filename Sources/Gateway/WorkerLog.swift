@@ -7,6 +7,14 @@ import Telemetry
 import Wire
 
 extension Worker where K: ~Copyable {
+  /// The end of an exchange that became no WebSocket: its line and its counts.
+  mutating func logResponse(
+    _ facts: ConnectionFacts, method: [UInt8], _ response: ResponseFacts
+  ) {
+    metrics.count(response)
+    accessLog.http(facts, method: method, response, wall: kernel.wallClock())
+  }
+
   mutating func logEvent(_ event: LogEvent, errno: Errno, endpoint: String? = nil) {
     errorLog.write(event, now: now, wall: kernel.wallClock()) { line in
       line.field("reason", errno.description)

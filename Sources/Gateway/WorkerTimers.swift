@@ -89,6 +89,7 @@ extension Worker where K: ~Copyable {
     case .keepAliveIdle: idleTimedOut(id)
     case .writeStall: connectionLost(id, .writeStalled)
     case .lingering: lingeringTimedOut(id)
+    case .adminAnswer: adminAnswerTimedOut(id)
     case .http2Silence: http2Silent(id)
     case .http2Drain: sendLastGoAway(id)
     }

@@ -105,6 +105,16 @@ public enum Files {
     return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
   }
 
+  /// How many names a directory holds, `.` and `..` not counted; nil when it cannot be read.
+  public static func count(_ path: String) -> Int? {
+    // Safety: the stream is closed below and used in between only.
+    guard !path.utf8.contains(0), let stream = unsafe opendir(path) else { return nil }
+    defer { unsafe closedir(stream) }
+    var count = -2
+    while unsafe readdir(stream) != nil { count += 1 }
+    return max(count, 0)
+  }
+
   /// Writes all of `bytes`, however long the reader takes. Returns why it could not.
   public static func write(_ bytes: Span<UInt8>, to descriptor: Descriptor) -> Errno? {
     var written = 0

@@ -8,17 +8,19 @@ import Glibc
 public enum Listening {
   /// Binds `address` and listens, non-blocking. Each worker may open the same TCP address: the
   /// kernel spreads connections over them (SO_REUSEPORT). A unix socket can be opened once, so
-  /// workers share it; a stale file in its place is replaced, and its mode is 0660.
-  public static func open(_ address: SocketAddress, backlog: Int) throws(Errno) -> Descriptor {
+  /// workers share it; a stale file in its place is replaced, and its mode is `mode`.
+  public static func open(
+    _ address: SocketAddress, backlog: Int, mode: UInt32 = 0o660
+  ) throws(Errno) -> Descriptor {
     if case .unix(let path) = address { try removeStaleSocket(path) }
     let descriptor = try newSocket(for: address)
     do throws(Errno) {
       if case .unix(let path) = address {
         // The mode of the socket is that of the file bind makes: it is never wider, umask aside.
-        try check(fchmod(descriptor.number, 0o660))
+        try check(fchmod(descriptor.number, mode))
         try bind(descriptor, to: address)
         // Safety: here and below, a path is NUL-terminated for the call.
-        try check(unsafe chmod(path, 0o660))
+        try check(unsafe chmod(path, mode))
       } else {
         try check(setOption(CInt(SOL_SOCKET), SO_REUSEPORT, on: descriptor))
         try check(setOption(CInt(IPPROTO_TCP), TCP_NODELAY, on: descriptor))

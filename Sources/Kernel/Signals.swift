@@ -31,6 +31,10 @@ public struct Signals: Sendable {
     guard descriptor >= 0 else { throw Errno(errno) }
   }
 
+  /// As if it had come from outside.
+  public static func raiseTerminate() { _ = kill(getpid(), SIGTERM) }
+  public static func raiseHangUp() { _ = kill(getpid(), SIGHUP) }
+
   /// Waits for the next signal; nil when `timeout` (nil: for ever) passes first. Several of one
   /// kind that arrive together are one.
   public func next(timeout: TimeSpan? = nil) -> Signal? {

@@ -79,6 +79,17 @@ public final class ConnectionFacts {
 /// Facts rendered once, as the JSON fields of a line.
 public struct KeptFacts: Sendable {
   let fragment: [UInt8]
+
+  public func add(to line: inout LineBuilder) { line.fields(fragment) }
+
+  public func hasID(_ id: [UInt8]) -> Bool {
+    fragment.starts(with: LineBuilder.fragment { $0.field("id", id) })
+  }
+
+  /// Quotes within values are escaped, so that no value can pass for a field.
+  public func isFrom(_ client: String) -> Bool {
+    fragment.contains(LineBuilder.fragment { $0.field("client", client) })
+  }
 }
 
 /// What one side of a bridge did. Times are round trips of the gateway's own Pings.

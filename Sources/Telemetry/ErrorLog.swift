@@ -27,6 +27,7 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
   case connectFailed, backendAnswerBroken, backendTLSFailed, resolveFailed
   case authorizationFailed
   case endpointEjected, endpointBack, endpointsChanged
+  case adminChange
   case logDropped, gatewayFault
 
   /// `limited`: at most one line a minute. Life-cycle events always write.
@@ -60,6 +61,7 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .endpointEjected: (.warn, false, "endpoint taken out")
     case .endpointBack: (.info, false, "endpoint is back")
     case .endpointsChanged: (.info, false, "endpoints have changed")
+    case .adminChange: (.info, false, "asked through the admin listener")
     case .logDropped: (.warn, true, "log lines dropped")
     case .gatewayFault: (.error, true, "fault of the gateway")
     }

@@ -88,6 +88,11 @@ public struct LineBuilder: Sendable {
     return builder.bytes
   }
 
+  /// The same as an object of its own.
+  public static func object(_ body: (inout LineBuilder) -> Void) -> [UInt8] {
+    [UInt8(ascii: "{")] + fragment(body) + [UInt8(ascii: "}")]
+  }
+
   // MARK: Parts
 
   private mutating func comma() {

@@ -9,11 +9,17 @@ enum Arguments: Equatable {
   case demo(http: UInt16, https: UInt16)
   case echo(port: UInt16)
   case reference(asSchema: Bool)
+  case health(AdminTarget)
+  case reload(AdminTarget)
+  case drain(AdminTarget, percent: Int?)
+  case top(AdminTarget)
   case version
   case help(String?)
 
   static let defaultConfig = "/etc/bascule/bascule.yaml"
-  static let commands = ["run", "check", "demo", "echo", "reference"]
+  static let commands = [
+    "run", "check", "demo", "echo", "reference", "health", "reload", "drain", "top",
+  ]
 
   struct Mistake: Error {
     var text: String
@@ -43,6 +49,12 @@ enum Arguments: Equatable {
       let others = rest.filter { $0 != "--schema" }
       _ = try options(command, others, [:], switches: ["--schema"])
       return .reference(asSchema: others.count < rest.count)
+    case "health": return .health(try admin(command, rest).target)
+    case "reload": return .reload(try admin(command, rest).target)
+    case "top": return .top(try admin(command, rest).target)
+    case "drain":
+      let found = try admin(command, rest, more: ["--percent": ""])
+      return .drain(found.target, percent: try percent(found.values["--percent"]))
     default: throw unknown("command", command, commands + ["--help", "--version"])
     }
   }
@@ -52,6 +64,29 @@ enum Arguments: Equatable {
   ) throws(Mistake) -> String {
     let values = try options(command, words, ["--config": defaultConfig], switches: switches)
     return values["--config"] ?? defaultConfig
+  }
+
+  /// Which gateway is meant, and the other flags. Without one of the two flags it is the configuration's.
+  private static func admin(
+    _ command: String, _ words: [String], more: [String: String] = [:]
+  ) throws(Mistake) -> (target: AdminTarget, values: [String: String]) {
+    let defaults = more.merging(["--config": "", "--admin": ""]) { $1 }
+    let values = try options(command, words, defaults)
+    let config = values["--config"] ?? ""
+    let address = values["--admin"] ?? ""
+    if !address.isEmpty, !config.isEmpty {
+      throw Mistake(text: "--config and --admin say the same thing twice: leave one out")
+    }
+    if !address.isEmpty { return (.address(address), values) }
+    return (.config(config.isEmpty ? defaultConfig : config), values)
+  }
+
+  private static func percent(_ text: String?) throws(Mistake) -> Int? {
+    guard let text, !text.isEmpty else { return nil }
+    guard let percent = Int(text), 1...100 ~= percent else {
+      throw Mistake(text: "--percent needs a number from 1 to 100, not \"\(text)\"")
+    }
+    return percent
   }
 
   /// `--name VALUE` and `--name=VALUE`, over the defaults. `switches` have been taken out before, and

@@ -1,4 +1,4 @@
-// The commands: from arguments to an exit status. 0 fine, 64 a wrong command line, 71 the system would
+// The commands: from arguments to an exit status. 0 fine, 1 a running gateway says no, 64 a wrong command line, 71 the system would
 // not, 78 a wrong configuration (sysexits.h).
 
 import Bytes
@@ -31,13 +31,17 @@ enum Command {
     case .echo(let port):
       return ended { () throws(StartFailure) in try Program.echo(port: port) }
     case .demo(let http, let https): return demo(http, https)
+    case .health(let target): return AdminCommands.health(target)
+    case .reload(let target): return AdminCommands.reload(target)
+    case .drain(let target, let percent): return AdminCommands.drain(target, percent: percent)
+    case .top(let target): return AdminCommands.top(target)
     }
     return 0
   }
 
   // MARK: Configuration
 
-  private static func load(_ file: String) -> LoadedConfiguration {
+  static func load(_ file: String) -> LoadedConfiguration {
     var files: Set<String> = []
     let result = Loader.load(
       file: file, environment: { Environment.value($0) },
@@ -137,10 +141,10 @@ enum Command {
     }
   }
 
-  private static func tell(_ text: String) { write(text + "\n", to: StandardStreams.output) }
-  private static func complain(_ text: String) { write(text + "\n", to: StandardStreams.error) }
+  static func tell(_ text: String) { write(text + "\n", to: StandardStreams.output) }
+  static func complain(_ text: String) { write(text + "\n", to: StandardStreams.error) }
 
-  private static func write(_ text: String, to stream: Descriptor) {
+  static func write(_ text: String, to stream: Descriptor) {
     let bytes = Array(text.utf8)
     _ = Files.write(bytes.span, to: stream)
   }

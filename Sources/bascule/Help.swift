@@ -49,6 +49,41 @@ enum Help {
 
       --schema   the same as a JSON Schema (draft-07), with which editors complete and check a file
       """
+    case "health":
+      """
+      bascule health [--config FILE | --admin ADDRESS]
+
+      Exits with 0 when the running gateway answers, and with 1 and a line when it does not. For a
+      HEALTHCHECK.
+
+      \(adminFlags)
+      """
+    case "reload":
+      """
+      bascule reload [--config FILE | --admin ADDRESS]
+
+      Asks the running gateway to read its configuration again.
+
+      \(adminFlags)
+      """
+    case "drain":
+      """
+      bascule drain [--percent N] [--config FILE | --admin ADDRESS]
+
+      Does what SIGTERM does: every WebSocket ends politely, then the gateway ends.
+
+      --percent N       only a part of the WebSockets; the gateway goes on
+      \(adminFlags)
+      """
+    case "top":
+      """
+      bascule top [--config FILE | --admin ADDRESS]
+
+      Shows what the running gateway does, once a second, until q or Ctrl-C. Where the output is no
+      terminal it is told once.
+
+      \(adminFlags)
+      """
     default:
       """
       bascule: a WebSocket gateway
@@ -58,11 +93,23 @@ enum Help {
         bascule demo [--http PORT] [--https PORT]    try it, with nothing to set up
         bascule echo [--port PORT]                   a WebSocket echo backend
         bascule reference [--schema]                 every configuration key, explained
+        bascule health                               is the running gateway well?
+        bascule top                                  what it does, as it does it
+        bascule reload                               let it read its configuration again
+        bascule drain [--percent N]                  let its WebSockets end
         bascule --version
 
       bascule COMMAND --help tells more.
       """
     }
+  }
+
+  private static var adminFlags: String {
+    """
+    --config FILE     the configuration that says where the admin listener is and what its token is;
+                      without this flag \(Arguments.defaultConfig)
+    --admin ADDRESS   the admin listener, HOST:PORT or unix:/PATH; its token from BASCULE_ADMIN_TOKEN
+    """
   }
 
   static func demo(http: UInt16, https: UInt16) -> String {

@@ -37,7 +37,7 @@ import Testing
     func check(_ value: Shown, _ path: String) {
       switch value {
       case .absent: missing.insert(path)
-      case .scalar: shown.insert(path)
+      case .scalar, .secret: shown.insert(path)
       case .list(let values):
         shown.insert(path)
         values.forEach { check($0, path) }

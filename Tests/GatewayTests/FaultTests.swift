@@ -45,7 +45,7 @@ private let page: [Expected] = [
   Expected(faults: [.backendTimedOut], toClient: 1014),
   Expected(faults: [.backendWriteStalled], status: 504, toClient: 1014),
   Expected(faults: [.clientCloseTimedOut, .backendCloseTimedOut, .tunnelIdle]),
-  Expected(faults: [.drain, .routeChanged], toClient: 1001, toBackend: 1001),
+  Expected(faults: [.drain, .routeChanged, .operatorClose], toClient: 1001, toBackend: 1001),
   Expected(faults: [.superseded], toClient: 1012, toBackend: 1001),
   Expected(faults: [.gatewayFault], status: 500, toClient: 1011, toBackend: 1011),
 ]

@@ -45,11 +45,18 @@ TLS = """    tls:
 
 # What the gateway may count in a run that went well; everything else is a fault of somebody.
 EXPECTED = {
-    "connections_accepted", "connections_closed", "tls_handshakes", "requests",
+    "connections_accepted", "connections_closed", "tls12_handshakes", "tls12_resumptions",
+    "tls13_handshakes", "tls13_resumptions", "requests",
     "handshakes_accepted", "connect_attempts", "bridges_opened", "bridges_closed",
-    "client_messages", "client_bytes", "backend_messages", "backend_bytes", "pings_sent",
+    "client_text_messages", "client_text_bytes", "client_binary_messages", "client_binary_bytes",
+    "backend_text_messages", "backend_text_bytes", "backend_binary_messages",
+    "backend_binary_bytes", "client_pings", "client_pongs", "client_closes", "backend_pings",
+    "backend_pongs", "backend_closes", "pings_sent",
     "pongs_swallowed", "pauses", "closes_by_client", "closes_by_backend", "log_lines_written",
     "http2_connections", "http2_streams"}
+
+
+SUMS = {"client_messages", "client_bytes", "backend_messages", "backend_bytes"}
 
 
 class Gateway:
@@ -110,8 +117,11 @@ class Gateway:
 
 def disagreements(ends, gateway, options):
     """What the ends and the gateway do not agree on, one line each."""
-    pairs = [(name, name) for name in (
-        "client_messages", "client_bytes", "backend_messages", "backend_bytes")]
+    for side in ("client", "backend"):
+        for what in ("messages", "bytes"):
+            gateway[f"{side}_{what}"] = sum(
+                gateway.pop(f"{side}_{opcode}_{what}", 0) for opcode in ("text", "binary"))
+    pairs = [(name, name) for name in SUMS]
     pairs += [("gateway_pings", "pings_sent"), ("gateway_pongs", "pongs_swallowed"),
               ("sockets", "bridges_opened"), ("sockets", "bridges_closed"),
               ("http2_connections", "http2_connections"), ("streams", "http2_streams")]
@@ -123,7 +133,7 @@ def disagreements(ends, gateway, options):
         yield f"{ends['sockets']} sockets, but {closes} closed by their ends"
     if ends["gateway_pings"] < options.pings:
         yield f"{ends['gateway_pings']} Pings of the gateway, wanted {options.pings}"
-    for name in sorted(set(gateway) - EXPECTED):
+    for name in sorted(set(gateway) - EXPECTED - SUMS):
         yield f"the gateway has counted {name}: {gateway[name]}"
 
 

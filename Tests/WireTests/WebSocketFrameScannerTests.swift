@@ -23,6 +23,37 @@ struct WebSocketFrameScannerTests {
     }
   }
 
+  @Test("messages are told apart by kind, at every byte of the stream")
+  func tally() {
+    let frames: [(opcode: UInt8, isFinal: Bool, count: Int)] = [
+      (1, true, 3), (2, true, 200), (2, false, 4), (0, true, 5), (1, false, 0), (0, false, 7),
+      (0, true, 1), (1, true, 130), (2, true, 0), (1, true, 0),
+    ]
+    var scanner = FrameScanner(expectsMask: false, allowsRSV1: false, messageBytesMax: 1 << 20)
+    // Messages and bytes, of text and of binary.
+    var expected: [[UInt64]] = [[0, 0], [0, 0]]
+    var kind = 0
+    for frame in frames {
+      if frame.opcode != 0 { kind = frame.opcode == 1 ? 0 : 1 }
+      let header: [UInt8] =
+        frame.count < 126 ? [UInt8(frame.count)] : [126, 0, UInt8(frame.count)]
+      let head: [UInt8] = [frame.opcode | (frame.isFinal ? 0x80 : 0)] + header
+      #expect(scanner.scan(head.span, from: 0) == .needMore(passable: head.count))
+      for _ in 0..<frame.count {
+        #expect(scanner.scan([0x2A].span, from: 0) == .needMore(passable: 1))
+        expected[kind][1] += 1
+        if scanner.payloadRemaining > 0 { #expect(numbers(scanner.tally) == expected) }
+      }
+      if frame.isFinal { expected[kind][0] += 1 }
+      #expect(numbers(scanner.tally) == expected)
+    }
+    #expect(scanner.messages == expected[0][0] + expected[1][0])
+  }
+
+  private func numbers(_ tally: FrameTally) -> [[UInt64]] {
+    [[tally.textMessages, tally.textBytes], [tally.binaryMessages, tally.binaryBytes]]
+  }
+
   @Test("the table is as large as it is meant to be")
   func tableSize() { #expect(FrameCases.all.count >= 1250) }
 

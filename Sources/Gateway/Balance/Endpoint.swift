@@ -52,6 +52,10 @@ final class Endpoint: Sendable {
 
   private let load: EndpointLoad
   private let failures = Atomic(0)
+  /// Since the start of the process.
+  private let takes = Atomic<UInt64>(0)
+  private let allFailures = Atomic<UInt64>(0)
+  private let allEjections = Atomic<UInt64>(0)
   private let badAnswers = Atomic(0)
   private let lastBadAnswer = Atomic(Int64.min)
   private let health = CheckedHealth()
@@ -86,7 +90,10 @@ final class Endpoint: Sendable {
     while current < connectionsMax {
       let (isMine, seen) = load.taken.weakCompareExchange(
         expected: current, desired: current + 1, ordering: .relaxed)
-      if isMine { return true }
+      if isMine {
+        takes.wrappingAdd(1, ordering: .relaxed)
+        return true
+      }
       current = seen
     }
     return false
@@ -94,6 +101,13 @@ final class Endpoint: Sendable {
 
   /// Counts an exchange out that was counted in.
   func giveBack() { load.taken.wrappingSubtract(1, ordering: .relaxed) }
+
+  // MARK: For the metrics
+
+  var requestCount: UInt64 { takes.load(ordering: .relaxed) }
+  /// Connects that failed and answers that were bad.
+  var failureCount: UInt64 { allFailures.load(ordering: .relaxed) }
+  var ejectionCount: UInt64 { allEjections.load(ordering: .relaxed) }
 
   // MARK: Health
 
@@ -133,6 +147,7 @@ final class Endpoint: Sendable {
   /// A connect has failed. `.ejected` to exactly one caller. One that has been out before and not
   /// connected to since is out again at once.
   func failed(_ now: MonotonicTime) -> EndpointChange? {
+    allFailures.wrappingAdd(1, ordering: .relaxed)
     let count = failures.wrappingAdd(1, ordering: .relaxed).newValue
     guard count >= Self.failuresMax || isOnTrial else { return nil }
     return eject(now, forAnswers: false)
@@ -148,6 +163,7 @@ final class Endpoint: Sendable {
   /// It has answered 5xx, not at all, or has given a WebSocket up early. `mayEject`: there is another
   /// one. A server that answers badly is better than none.
   func answeredBadly(_ now: MonotonicTime, mayEject: Bool) -> EndpointChange? {
+    allFailures.wrappingAdd(1, ordering: .relaxed)
     let last = lastBadAnswer.exchange(now.nanoseconds, ordering: .relaxed)
     let isOld = last > .min && now - MonotonicTime(nanoseconds: last) > Self.memory
     if isOld { badAnswers.store(0, ordering: .relaxed) }
@@ -163,7 +179,9 @@ final class Endpoint: Sendable {
   ) -> EndpointChange? {
     switch health.note(passed: passed, rise: rise, fall: fall) {
     case .none: return nil
-    case .down: return .down
+    case .down:
+      allEjections.wrappingAdd(1, ordering: .relaxed)
+      return .down
     case .up:
       _ = restore(now)
       return .up
@@ -186,6 +204,7 @@ final class Endpoint: Sendable {
     let (isMine, _) = outUntil.compareExchange(
       expected: current, desired: (now + length).nanoseconds, ordering: .relaxed)
     guard isMine else { return nil }
+    allEjections.wrappingAdd(1, ordering: .relaxed)
     isOutForAnswers.store(forAnswers, ordering: .relaxed)
     ejections.store(before + 1, ordering: .relaxed)
     nextTrial.store((now + Self.trialInterval).nanoseconds, ordering: .relaxed)

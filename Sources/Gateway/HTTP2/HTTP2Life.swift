@@ -16,7 +16,7 @@ extension Worker where K: ~Copyable {
   mutating func setHTTP2Timeout(_ id: SlotID, _ front: HTTP2Front) {
     switch connections[id].timeout {
     case .writeStall, .lingering, .http2Drain, .tlsHandshake: return
-    case .none, .requestHead, .requestBody, .keepAliveIdle, .http2Silence: break
+    case .none, .requestHead, .requestBody, .keepAliveIdle, .adminAnswer, .http2Silence: break
     }
     let wanted = wantedTimeout(id, front)
     guard connections[id].timeout != wanted else { return }

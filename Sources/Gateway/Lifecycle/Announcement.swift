@@ -20,6 +20,12 @@ extension Supervisor {
       line.field("connections", UInt64(connections))
     }
     for index in bound.indices { announceListener(index, bound[index], now, wall) }
+    if let address = admin?.bound.description {
+      log.write(.listening, now: now, wall: wall) { line in
+        line.field("address", address)
+        line.field("service", word: "admin")
+      }
+    }
     announceMissingDefences(wall)
     for warning in prepared.warnings { log.remark(warning.message, .warn, wall: wall) }
   }

@@ -16,6 +16,8 @@ struct Prepared {
   var upstreams: [UpstreamPlan]
   /// Per listener of the snapshot.
   var addresses: [SocketAddress]
+  /// Of the admin listener.
+  var admin: SocketAddress?
   var tls: [TLSContext?]
   /// What is no reason not to start.
   var warnings: [Diagnostic]
@@ -56,13 +58,15 @@ struct Preflight {
     let workerCount = snapshot.workers ?? Processors.usable()
     let tls = snapshot.listeners.map { serverContext($0) }
     for listener in snapshot.listeners { checkProtocols(listener) }
-    let addresses = snapshot.listeners.map { bindAddress($0) }
+    let addresses = snapshot.listeners.map { bindAddress($0.bind, $0.location) }
+    let admin = snapshot.admin.flatMap { bindAddress($0.bind, $0.location) }
     let upstreams = snapshot.upstreams.map { upstream($0) }
     let connections = connectionLimit(workers: workerCount)
     guard problems.isEmpty else { return nil }
     return Prepared(
       snapshot: snapshot, workerCount: workerCount, connections: connections,
-      upstreams: upstreams, addresses: addresses.compactMap { $0 }, tls: tls, warnings: warnings)
+      upstreams: upstreams, addresses: addresses.compactMap { $0 }, admin: admin, tls: tls,
+      warnings: warnings)
   }
 
   // MARK: TLS
@@ -162,9 +166,11 @@ struct Preflight {
 
   // MARK: Addresses
 
-  private mutating func bindAddress(_ listener: ListenerSettings) -> SocketAddress? {
-    if case .unix("") = listener.bind { return nil }
-    guard let address = resolve(listener.bind, listener.location)?.first else { return nil }
+  private mutating func bindAddress(
+    _ bind: EndpointAddress, _ location: SourceLocation
+  ) -> SocketAddress? {
+    if case .unix("") = bind { return nil }
+    guard let address = resolve(bind, location)?.first else { return nil }
     switch purpose {
     case .checkWhileRunning: return address
     // A socket of another address with this port may be one that this reload closes.
@@ -174,8 +180,8 @@ struct Preflight {
     case .start, .check, .reload: break
     }
     if let errno = Listening.probe(address) {
-      let hint = errno == .addressInUse ? portHint(listener.location) : ""
-      report(listener.location, "cannot listen on \(address): \(errno.description)\(hint)")
+      let hint = errno == .addressInUse ? portHint(location) : ""
+      report(location, "cannot listen on \(address): \(errno.description)\(hint)")
       return nil
     }
     return address
@@ -244,7 +250,8 @@ struct Preflight {
   /// How many clients at once the descriptor limit carries: two each, and some for the process.
   private mutating func connectionLimit(workers: Int) -> Int {
     let descriptors = (try? DescriptorLimit.raise()).map { Int(clamping: $0) } ?? 1_024
-    let fixed = Self.sparePerProcess + workers * (snapshot.listeners.count + 4)
+    let admin = snapshot.admin == nil ? 0 : AdminDesk.connectionsMax + 4
+    let fixed = Self.sparePerProcess + workers * (snapshot.listeners.count + 4) + admin
     let carried = max(0, descriptors - fixed) / 2
     guard let wanted = snapshot.limits.connections else {
       let chosen = min(carried, 65_536)

@@ -50,6 +50,9 @@ extension Supervisor {
   mutating func reload() {
     guard let load else { return logIgnored("SIGHUP: this command has no configuration file") }
     log.write(.reloading, now: kernel.now(), wall: kernel.wallClock())
+    admin?.post(.reloadBegins)
+    lastMistakes = []
+    defer { admin?.post(.reloadEnded(mistakes: lastMistakes.map(\.description))) }
     let loaded = load()
     // What was wrong may be put right in any of them.
     fileWatch.watch(loaded.files.union(secretFiles))
@@ -118,7 +121,7 @@ extension Supervisor {
     }
     slots = listeners.slots
     let process = board.shared.process
-    let workers = self.workers
+    let (workers, admin) = (self.workers, self.admin)
     board.change { tables in
       SharedState(
         snapshot: next.snapshot, upstreams: next.upstreams, process: process, after: tables)
@@ -126,6 +129,7 @@ extension Supervisor {
       for (index, worker) in workers.enumerated() {
         worker.post(.change(listeners.change(shared, worker: index)))
       }
+      admin?.post(.change(WorkerChange(shared: shared)))
     }
   }
 
@@ -151,6 +155,7 @@ extension Supervisor {
     let changes = [
       ("workers", next.workers != running.workers),
       ("limits.connections", next.limits.connections != running.limits.connections),
+      ("admin", next.admin != running.admin),
       ("log.access", isElsewhere && running.log.access != .off),
     ]
     return changes.filter(\.1).map(\.0)

@@ -16,6 +16,8 @@ struct WorkerHandle: Sendable {
   let metrics: WorkerMetrics
   let thread: SystemThread
 
+  var peer: WorkerPeer { WorkerPeer(mailbox: mailbox, wakeup: wakeup, metrics: metrics) }
+
   func post(_ message: WorkerMessage) {
     mailbox.post(message)
     wakeup.wake()
@@ -47,6 +49,7 @@ struct Supervisor: ~Copyable {
   private var ticketKeyMade: MonotonicTime
   /// Of the last reload that failed.
   var lastMistakes: [Diagnostic] = []
+  private(set) var admin: AdminThread?
 
   init(
     _ snapshot: Snapshot, services: [ListenerService]? = nil, tls: [TLSContext?]? = nil,
@@ -92,7 +95,9 @@ struct Supervisor: ~Copyable {
   /// Runs until a signal ends it. Returns the exit status.
   mutating func run(ready: ([SocketAddress]) -> Void = { _ in }) throws(StartFailure) -> Int32 {
     let sets: [[Listener]]
+    var adminListener: Descriptor?
     do throws(Errno) {
+      if let address = prepared.admin { adminListener = try AdminThread.listen(address) }
       sets = try openListeners()
     } catch {
       throw .system("cannot listen: \(error.description)")
@@ -106,9 +111,12 @@ struct Supervisor: ~Copyable {
       try errors.start(name: "log")
       if access !== errors { try access.start(name: "access-log") }
       try startWorkers(shared, sets)
-      let handles = workers
+      admin = try AdminThread.start(
+        shared, adminListener, workers: workers.map(\.peer), process: metrics,
+        startedAt: UInt64(max(0, kernel.wallClock())) / 1_000_000_000)
+      let peers = self.peers
       try NameWatch.start(board) { table in
-        for worker in handles { worker.post(.endpoints(table)) }
+        for peer in peers { peer.post(.endpoints(table)) }
       }
       announce(bound)
       ready(bound)
@@ -118,6 +126,11 @@ struct Supervisor: ~Copyable {
     waitForTheEnd()
     if alive.hasFailed { throw .system("cannot start: a worker could not watch its sockets") }
     return 0
+  }
+
+  /// Whoever has to know of another configuration.
+  private var peers: [WorkerPeer] {
+    workers.map(\.peer) + (admin.map { [$0.desk.own] } ?? [])
   }
 
   private mutating func makeShared(_ bound: [SocketAddress]) -> SharedState {
@@ -253,12 +266,14 @@ struct Supervisor: ~Copyable {
           isDraining ? .stoppingAtOnce : .draining, now: kernel.now(), wall: kernel.wallClock())
         for worker in workers { worker.post(isDraining ? .stop : .drain(.drain)) }
         isDraining = true
+        admin?.desk.beginDraining()
       case .hangUp: if !isDraining { reload() }
       case .user1: logIgnored("SIGUSR1: there are no log files to reopen")
       case .user2: logIgnored("SIGUSR2: restart to run another version")
       }
     }
     for worker in workers { worker.thread.join() }
+    admin?.stop()
     reportStop()
     removeSockets()
     access.finish(patience: .seconds(1))

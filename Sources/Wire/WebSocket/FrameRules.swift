@@ -21,6 +21,8 @@ struct FrameRules {
   let messageBytesMax: UInt64
   /// A fragmented message is open.
   private(set) var isInMessage = false
+  /// Of the open message, or the last one.
+  private(set) var isText = false
   /// What the open message has cost so far. Invariant: at most `messageBytesMax`.
   private var messageBytes: UInt64 = 0
 
@@ -65,6 +67,11 @@ struct FrameRules {
   @_noLocks @inline(always)
   mutating func enter(_ header: FrameHeader) {
     isInMessage = !header.isFinal
+    switch header.opcode {
+    case .text: isText = true
+    case .binary: isText = false
+    case .continuation, .close, .ping, .pong: break
+    }
     // No overflow: `read` has held the sum against the limit.
     messageBytes = header.isFinal ? 0 : messageBytes &+ cost(header.opcode, header.payloadCount)
   }

@@ -19,6 +19,14 @@ public enum ScanStep: Sendable, Equatable {
   case violation(WebSocketViolation, at: Int)
 }
 
+/// What has passed of one direction, by the kind of message.
+public struct FrameTally: Sendable {
+  public var textMessages: UInt64
+  public var textBytes: UInt64
+  public var binaryMessages: UInt64
+  public var binaryBytes: UInt64
+}
+
 /// Follows the frames of one direction (RFC 6455, section 5).
 public struct FrameScanner: Sendable {
   private var rules: FrameRules
@@ -26,6 +34,10 @@ public struct FrameScanner: Sendable {
   private var remaining: UInt64 = 0
   private var finalFrames: UInt64 = 0
   private var announcedBytes: UInt64 = 0
+  /// Of these two sums, what is text; while text is under way, what they are to be added to. So they
+  /// change when the kind does, and not with every frame.
+  private var finalTextFrames: UInt64 = 0
+  private var announcedTextBytes: UInt64 = 0
 
   /// - Parameters:
   ///   - expectsMask: true for what a client sends, false for what a backend sends.
@@ -46,12 +58,25 @@ public struct FrameScanner: Sendable {
 
   /// Data messages that have passed completely.
   public var messages: UInt64 {
-    let lastIsOnItsWay = remaining > 0 && !rules.isInMessage
-    return lastIsOnItsWay ? finalFrames &- 1 : finalFrames
+    lastIsOnItsWay ? finalFrames &- 1 : finalFrames
   }
+  private var lastIsOnItsWay: Bool { remaining > 0 && !rules.isInMessage }
 
   /// Payload of data frames that has passed, in bytes.
   public var payloadBytes: UInt64 { announcedBytes &- remaining }
+
+  /// Both of the above by kind. Moves on with every scan.
+  public var tally: FrameTally {
+    var textMessages = finalTextFrames
+    var textBytes = announcedTextBytes
+    if rules.isText {
+      textMessages &+= messages
+      textBytes &+= payloadBytes
+    }
+    return FrameTally(
+      textMessages: textMessages, textBytes: textBytes, binaryMessages: messages &- textMessages,
+      binaryBytes: payloadBytes &- textBytes)
+  }
 
   /// Reads on from `start`, which is 0 or the end of the control frame just reported.
   public mutating func scan(_ bytes: Span<UInt8>, from start: Int) -> ScanStep {
@@ -79,7 +104,9 @@ public struct FrameScanner: Sendable {
     while remaining == 0 {
       guard let header = try rules.read(bytes, at: at) else { return nil }
       if header.opcode.isControl { return header }
+      let wasText = rules.isText
       rules.enter(header)
+      if rules.isText != wasText { kindChanged() }
       if header.isFinal { finalFrames &+= 1 }
       announcedBytes &+= header.payloadCount
       remaining = header.payloadCount
@@ -87,6 +114,17 @@ public struct FrameScanner: Sendable {
       at &+= skipPayload(bytes.count &- at)
     }
     return nil
+  }
+
+  @_noLocks
+  private mutating func kindChanged() {
+    if rules.isText {
+      finalTextFrames &-= finalFrames
+      announcedTextBytes &-= announcedBytes
+    } else {
+      finalTextFrames &+= finalFrames
+      announcedTextBytes &+= announcedBytes
+    }
   }
 
   /// Returns how many of the `available` bytes belong to the current frame's payload.

@@ -1,0 +1,75 @@
+// What the admin listener lets an operator change: the configuration is read again, WebSockets are told
+// to go.
+
+import Bytes
+import Configuration
+import Kernel
+import Telemetry
+import Wire
+
+/// Requests for a reload. One that came while a reload was under way waits for the next: what that one
+/// reads may be older than the request.
+struct ReloadRequests {
+  private var waiting: [AdminRequest] = []
+  private var served: [AdminRequest] = []
+
+  var isEmpty: Bool { waiting.isEmpty && served.isEmpty }
+
+  func awaits(_ id: SlotID) -> Bool {
+    !isEmpty && (waiting + served).contains { $0.connection == id }
+  }
+
+  mutating func add(_ request: AdminRequest) { waiting.append(request) }
+
+  mutating func reloadBegins() {
+    served += waiting
+    waiting = []
+  }
+
+  mutating func reloadEnds() -> [AdminRequest] {
+    defer { served = [] }
+    return served
+  }
+}
+
+extension Worker where K: ~Copyable {
+  mutating func adminReload(_ request: AdminRequest) {
+    if request.desk.isDraining { return answer(request, 409, "The gateway is stopping.\n") }
+    let id = request.connection
+    reloads.add(request)
+    connections[id].pauses.insert(.awaitingAnswer)
+    updateInterest(id)
+    clearTimeout(id)
+    request.desk.perform(.reload)
+  }
+
+  /// `mistakes`: why nothing has changed.
+  mutating func reloadEnded(_ mistakes: [String]) {
+    for request in reloads.reloadEnds() where connections.contains(request.connection) {
+      if mistakes.isEmpty {
+        answer(request, 200, "The configuration has been reloaded.\n")
+      } else {
+        let list = mistakes.map { "\($0)\n" }.joined()
+        answer(request, 422, "The running configuration stays:\n\(list)")
+      }
+    }
+  }
+
+  mutating func adminDrain(_ request: AdminRequest) {
+    guard let query = request.query(["percent"]) else {
+      return answer(request, 400, "Known is percent, once.\n")
+    }
+    guard let text = query["percent"] else {
+      request.desk.perform(.drain)
+      return answer(request, 202, "draining\n")
+    }
+    guard let percent = Int(text), 1...100 ~= percent else {
+      return answer(request, 400, "percent is from 1 to 100.\n")
+    }
+    for worker in request.desk.workers { worker.post(.dismiss(percent: percent)) }
+    errorLog.write(.dismissing, now: now, wall: kernel.wallClock()) {
+      $0.field("percent", UInt64(percent))
+    }
+    answer(request, 202, "telling \(percent) % of the WebSockets to go\n")
+  }
+}

@@ -1,0 +1,37 @@
+// What this process uses of the machine, for the metrics. Reads /proc: never on a worker that carries
+// traffic.
+
+import CLinux
+import Glibc
+
+public struct ProcessUsage: Sendable {
+  public var residentBytes: UInt64
+  public var openDescriptors: UInt64
+  public var descriptorsMax: UInt64
+  public var cpuMicroseconds: UInt64
+
+  public static func current() -> ProcessUsage {
+    ProcessUsage(
+      residentBytes: residentBytes(),
+      // The one it takes to count is not ours.
+      openDescriptors: UInt64(max(0, (Files.count("/proc/self/fd") ?? 1) - 1)),
+      descriptorsMax: (try? DescriptorLimit.current().soft) ?? 0,
+      cpuMicroseconds: cpuMicroseconds())
+  }
+
+  /// The second number of /proc/self/statm (proc(5)) is in pages.
+  private static func residentBytes() -> UInt64 {
+    guard let bytes = try? Files.read("/proc/self/statm", maxBytes: 4_096) else { return 0 }
+    let numbers = bytes.split(separator: UInt8(ascii: " "))
+    guard numbers.count > 1 else { return 0 }
+    let pages = UInt64(String(decoding: numbers[1], as: UTF8.self)) ?? 0
+    return pages &* UInt64(max(0, sysconf(CInt(_SC_PAGESIZE))))
+  }
+
+  private static func cpuMicroseconds() -> UInt64 {
+    var time = timespec()
+    // Safety: clock_gettime writes one timespec.
+    guard unsafe clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time) == 0 else { return 0 }
+    return UInt64(clamping: time.tv_sec) &* 1_000_000 &+ UInt64(clamping: time.tv_nsec / 1_000)
+  }
+}
