@@ -78,7 +78,8 @@ extension ConfigValue<String> {
 
   /// Never part of a message.
   fileprivate static let adminToken = text(
-    "a token of 16 to 1024 visible characters", form: "16 to 1024 characters", show: { $0 }
+    "a token of 16 to 1024 visible characters", form: "16 to 1024 characters",
+    schema: .text("[!-~]{16,1024}", orNumber: true), show: { $0 }
   ) { (text) throws(Complaint) in
     guard tokenBytes.contains(text.utf8.count), text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
     else {
@@ -89,8 +90,9 @@ extension ConfigValue<String> {
     return text
   }.hidden
 
-  fileprivate static let adminHost = text("a name or an address", form: "NAME", show: { $0 }) {
-    (text) throws(Complaint) in
+  fileprivate static let adminHost = text(
+    "a name or an address", form: "NAME", schema: .anyText, show: { $0 }
+  ) { (text) throws(Complaint) in
     let bytes = Array(text.utf8)
     guard let authority = Authority(parsing: bytes.span), authority.port == nil else {
       throw Complaint(text, isNot: "a name or an address without a port, such as gateway.internal")

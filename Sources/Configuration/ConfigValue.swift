@@ -62,7 +62,7 @@ extension ConfigValue {
 
   /// The same for a secret: whoever shows the configuration of a running gateway leaves it out.
   var hidden: Self {
-    ConfigValue(syntax: syntax, form: form, read: read) { value in
+    ConfigValue(syntax: syntax, form: form, schema: schema, read: read) { value in
       if case .scalar(let text) = show(value) { .secret(text) } else { .absent }
     }
   }

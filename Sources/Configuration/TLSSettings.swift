@@ -38,6 +38,8 @@ extension TLSSettings: ConfigSection {
   static var example: Self {
     var tls = Self()
     tls.certificates = [.example]
+    tls.clientAuth = .optional
+    tls.clientCA = "/etc/bascule/tls/clients.pem"
     return tls
   }
 

@@ -161,7 +161,7 @@ extension Worker where K: ~Copyable {
     name.append(UInt8(ascii: "-"))
     ASCII.appendHex(UInt64(index) << 40 | nextExchange, digits: 12, to: &name)
     // Only the lines of the access log have them.
-    let isOn = accessLog.isOn
+    let isOn = accessLog.isOn || shared.snapshot.admin != nil
     return ConnectionFacts(
       id: name, client: client.text, proto: protocolWord(id, head), tls: tlsVersion(id),
       host: isOn ? Array((head.host?.description ?? "").utf8) : [],

@@ -68,10 +68,30 @@ def test_while_it_drains_it_is_healthy_and_not_ready():
                 assert running.process.poll() is None
 
 
-def test_what_is_not_there_yet_says_so():
-    with AsyncBackend(echo) as backend, administered([backend.port]) as (_, port):
-        assert ask(port, "/reload", "POST", fields=CHANGE).status == 501
-        assert ask(port, "/drain?percent=10", "POST", fields=CHANGE).status == 501
+def test_a_reload_answers_when_it_is_done_and_with_every_mistake():
+    with AsyncBackend(echo) as backend, administered([backend.port]) as (running, port):
+        path = pathlib.Path(running.directory) / "bascule.yaml"
+        good = path.read_text()
+        assert ask(port, "/reload", "POST", fields=CHANGE).status == 200
+        path.write_text(good.replace("routes:", "rotes:"))
+        answer = ask(port, "/reload", "POST", fields=CHANGE)
+        assert answer.status == 422 and b'did you mean "routes"?' in answer.body, answer.body
+        path.write_text(good)
+        assert ask(port, "/reload", "POST", fields=CHANGE).status == 200
+        counts = ask(port, "/metrics").body.decode()
+        assert "bascule_reload_ok_total 2" in counts and "bascule_reload_failed_total 1" in counts
+
+
+def test_a_part_of_the_sockets_is_told_to_go():
+    with AsyncBackend(echo) as backend, administered([backend.port]) as (running, port):
+        wires = [frames.open_websocket(running.address) for _ in range(20)]
+        assert ask(port, "/drain?percent=200", "POST", fields=CHANGE).status == 400
+        assert ask(port, "/drain?percent=10", "POST", fields=CHANGE).status == 202
+        running.wait_event(event="close", why="drain")
+        harness.wait_until(lambda: b"bascule_drain_closes_total 2" in ask(port, "/metrics").body)
+        frames.open_websocket(running.address).close()
+        for wire in wires:
+            wire.close()
 
 
 def test_the_configuration_is_shown_without_its_secrets():

@@ -191,7 +191,7 @@ extension Worker where K: ~Copyable {
 
 extension AdminRequest {
   /// Nil when it has anything but `known`.
-  fileprivate func query(_ known: Set<String>) -> AdminQuery? {
+  func query(_ known: Set<String>) -> AdminQuery? {
     AdminQuery(request.head.query.map { request.head.bytes[$0] } ?? [], known: known)
   }
 }
