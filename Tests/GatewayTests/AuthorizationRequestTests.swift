@@ -13,7 +13,7 @@ private func settings(_ edit: (inout AuthorizeSettings) -> Void = { _ in }) -> A
 private func plan(_ settings: AuthorizeSettings) -> RoutePlan {
   var route = RouteSettings(upstreamName: "a")
   route.authorize = settings
-  return RoutePlan(route)
+  return RoutePlan(route, nil)
 }
 
 @Suite("The question to an authorization service")

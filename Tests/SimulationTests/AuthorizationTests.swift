@@ -32,7 +32,7 @@ struct AuthorizationTests {
 
   private func finish(_ rig: Rig, _ ends: [End]) {
     for end in ends where !end.isGone { end.peer.finish() }
-    rig.post(.drain)
+    rig.post(.drain(.drain))
     rig.run(.seconds(40))
     rig.expectClean()
   }
@@ -159,7 +159,7 @@ struct AuthorizationTests {
     }
     if random.chance(50) { rig.run(.seconds(1)) }
     for end in clients where !end.isGone { end.peer.finish() }
-    rig.post(.drain)
+    rig.post(.drain(.drain))
     rig.run(.seconds(60))
     #expect(rig.isStopped, "seed \(seed)")
     let inUse = rig.worker.upstreams.flatMap(\.table.endpoints).reduce(0) { $0 + $1.inUse }
