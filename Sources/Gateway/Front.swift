@@ -107,7 +107,7 @@ extension Worker where K: ~Copyable {
     guard case .webSocket(let offer) = classification, plan.webSocket.mode != .off else {
       // RFC 8441: a stream that asks for a WebSocket cannot be served as something else.
       if request.head.protocolName != nil { return respond(id, .notImplemented, to: request) }
-      if drainDeadline != nil, connections[id].isStream {
+      if refusesNewWork, connections[id].isStream {
         return respond(id, .refusingWork, to: request)
       }
       if request.head.hasUnknownExpectation {
@@ -116,7 +116,7 @@ extension Worker where K: ~Copyable {
       return authorize(id, PendingRequest(plan, to: upstreams[plan.upstream], request, client))
     }
     guard passesOrigin(id, request, plan, client) else { return }
-    if drainDeadline != nil { return respond(id, .refusingWork, to: request) }
+    if refusesNewWork { return respond(id, .refusingWork, to: request) }
     authorize(
       id, PendingRequest(plan, to: upstreams[plan.upstream], request, client, offer))
   }

@@ -23,6 +23,26 @@ struct ListenerSlot {
   var settings: ListenerSettings
   var bound: SocketAddress
   var isOpen = true
+  /// Each once, however many workers share it. Theirs, and open as long as this is.
+  let sockets: [Descriptor]
+  /// They were open before this process was.
+  var isInherited = false
+  /// What their owner calls them, where no gateway has opened them.
+  var foreignName: String?
+
+  init(_ settings: ListenerSettings, _ bound: SocketAddress, _ sockets: [Descriptor]) {
+    self.settings = settings
+    self.bound = bound
+    self.sockets = sockets
+  }
+
+  /// What a successor is told of them.
+  var name: String { foreignName ?? Inheritance.name(of: settings.bind) }
+
+  /// What `bind` has left in the file system, when it was ours.
+  func removeFile() {
+    if case .unix(let path) = bound, foreignName == nil { Files.removeSocket(path) }
+  }
 }
 
 /// What a reload has found and opened, before anybody is told.
@@ -39,7 +59,7 @@ private struct NextListeners {
   }
 
   func closeAdded() {
-    for listener in added.joined() { Listening.close(listener.descriptor) }
+    for socket in added.joined().flatMap(\.sockets) { Listening.close(socket) }
   }
 }
 
@@ -49,6 +69,9 @@ extension Supervisor {
 
   mutating func reload() {
     guard let load else { return logIgnored("SIGHUP: this command has no configuration file") }
+    if succession.isUnderWay {
+      return logIgnored("SIGHUP: a successor is starting, which reads the configuration")
+    }
     log.write(.reloading, now: kernel.now(), wall: kernel.wallClock())
     let loaded = load()
     // What was wrong may be put right in any of them.
@@ -95,9 +118,9 @@ extension Supervisor {
         continue
       }
       do throws(Errno) {
-        let (bound, listeners) = try open(
+        let (slot, listeners) = try open(
           settings, next.addresses[index], next.tls[index], .gateway)
-        found.slots.append(ListenerSlot(settings: settings, bound: bound))
+        found.slots.append(slot)
         found.added.append(listeners)
       } catch {
         found.closeAdded()
@@ -114,7 +137,7 @@ extension Supervisor {
   private mutating func tellWorkers(_ next: Prepared, _ listeners: NextListeners) {
     guard let board else { return listeners.closeAdded() }
     for number in listeners.removed {
-      if case .unix(let path) = slots[number].bound { Files.removeSocket(path) }
+      slots[number].removeFile()
     }
     slots = listeners.slots
     let process = board.shared.process
