@@ -76,6 +76,10 @@ static inline int linux_set_non_blocking(int descriptor) {
   return flags < 0 ? -1 : fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
 }
 
+static inline int linux_datagram_socket(int family) {
+  return socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
 extern char **environ;
 static inline char **linux_environment(void) { return environ; }
 

@@ -1,4 +1,5 @@
-// A child process with descriptors of ours, and sockets that were passed to this one.
+// A child process with descriptors of ours, sockets that were passed to this one, and what is told to
+// a service manager.
 
 import Bytes
 import Glibc
@@ -115,7 +116,7 @@ struct ChildProcessTests {
   }
 }
 
-@Suite("Passed sockets")
+@Suite("Passed sockets and service managers")
 struct PassedSocketTests {
   @Test("only a listening stream socket is adopted, and it is prepared like one of ours")
   func adoption() throws {
@@ -145,5 +146,12 @@ struct PassedSocketTests {
     Wakeup(wakeup.descriptor).wake()
     #expect(wakeup.take())
     #expect(!wakeup.take())
+  }
+
+  @Test("names that cannot be a socket's are an error")
+  func names() {
+    for name in ["", "@", "/nowhere/at/all", String(repeating: "n", count: 200)] {
+      #expect(ServiceSocket.send("READY=1", to: name) != nil)
+    }
   }
 }

@@ -72,6 +72,9 @@ extension Supervisor {
     if succession.isUnderWay {
       return logIgnored("SIGHUP: a successor is starting, which reads the configuration")
     }
+    let failures = metrics.value(.reloadsFailed)
+    service.isReloading(kernel.now())
+    defer { service.hasReloaded(metrics.value(.reloadsFailed) == failures) }
     log.write(.reloading, now: kernel.now(), wall: kernel.wallClock())
     let loaded = load()
     // What was wrong may be put right in any of them.

@@ -44,6 +44,7 @@ extension Supervisor {
   }
 
   private mutating func beginServing() {
+    service.isReady(replacing: inheritance.predecessor != nil)
     let wall = kernel.wallClock()
     for socket in inheritance.settle() {
       log.remark(
@@ -137,6 +138,8 @@ extension Supervisor {
 
   private mutating func superseded(by child: ChildProcess) {
     succession.phase = .done
+    // From here on the service is another process.
+    service.fallSilent()
     log.write(.superseded, now: kernel.now(), wall: kernel.wallClock()) {
       $0.field("process", UInt64(child.id))
     }

@@ -47,6 +47,7 @@ struct Supervisor: ~Copyable {
   private var ticketKeyMade: MonotonicTime
   /// Of the last reload that failed.
   var lastMistakes: [Diagnostic] = []
+  let service = ServiceManager.ofThisProcess()
   var inheritance: Inheritance
   var succession = Succession.ofThisProcess()
   /// A signal has told this process to end.
@@ -111,6 +112,7 @@ struct Supervisor: ~Copyable {
       try errors.start(name: "log")
       if access !== errors { try access.start(name: "access-log") }
       try startWorkers(shared, sets)
+      try service.watch(workers)
       let handles = workers
       try NameWatch.start(board) { table in
         for worker in handles { worker.post(.endpoints(table)) }
@@ -284,7 +286,10 @@ struct Supervisor: ~Copyable {
     log.write(
       isDraining ? .stoppingAtOnce : .draining, now: kernel.now(), wall: kernel.wallClock())
     for worker in workers { worker.post(isDraining ? .stop : .drain(.drain)) }
-    if !isDraining { cancelSuccession() }
+    if !isDraining {
+      service.isStopping()
+      cancelSuccession()
+    }
     isDraining = true
   }
 
