@@ -8,11 +8,12 @@ import TLS
 import Telemetry
 import Wire
 
-/// A bound socket of a worker. With TCP each worker has its own (SO_REUSEPORT); unix sockets cannot
-/// do that and are shared by all workers.
+/// Where a worker listens. With TCP each worker has a socket of its own (SO_REUSEPORT); unix sockets
+/// cannot do that and are shared by all workers.
 struct Listener: Sendable {
-  /// None when a reload has closed it: connections it has accepted go on.
-  var descriptor: Descriptor
+  /// Several where more were inherited than there are workers. Empty when they have been closed:
+  /// connections they have accepted go on.
+  var sockets: [Descriptor]
   var service: ListenerService
   var tls: TLSContext?
   var isShared = false
@@ -23,7 +24,7 @@ struct Listener: Sendable {
   /// The port clients connect to, for X-Forwarded-Port; 0 for unix sockets.
   var port: UInt16 = 0
 
-  var isOpen: Bool { descriptor != .none }
+  var isOpen: Bool { !sockets.isEmpty }
 }
 
 enum ListenerService: Sendable {
@@ -40,21 +41,49 @@ extension Worker where K: ~Copyable {
 
   mutating func watchListener(_ index: Int) -> Bool {
     let interest: Interest = listeners[index].isShared ? [.read, .exclusive] : .read
-    return kernel.watch(listeners[index].descriptor, interest, token: Token.listener(index))
+    for socket in listeners[index].sockets
+    where !kernel.watch(socket, interest, token: Token.listener(index)) {
+      return false
+    }
+    return true
   }
 
   mutating func acceptReady(_ index: Int) {
+    for socket in listeners[index].sockets { _ = accept(socket, listener: index) }
+  }
+
+  /// Whether more may be waiting.
+  private mutating func accept(_ socket: Descriptor, listener index: Int) -> Bool {
     for _ in 0..<Self.acceptsPerTurn {
-      guard isAccepting, drainDeadline == nil else { return }
-      if clients >= clientsMax { return restAccepting(resumeAfter: nil) }
-      switch kernel.accept(listeners[index].descriptor) {
+      guard isAccepting, drainDeadline == nil else { return false }
+      if clients >= clientsMax {
+        restAccepting(resumeAfter: nil)
+        return false
+      }
+      switch kernel.accept(socket) {
       case .accepted(let descriptor, let peer): admit(descriptor, peer, listener: index)
-      case .wouldBlock: return
+      case .wouldBlock: return false
       case .retry: continue
       case .failed(let errno):
         metrics.add(.acceptFailures)
         logEvent(.acceptFailed, errno: errno)
-        return restAccepting(resumeAfter: Self.acceptPause)
+        restAccepting(resumeAfter: Self.acceptPause)
+        return false
+      }
+    }
+    return true
+  }
+
+  /// Turns' worth of connections that are taken from a queue before it is left: who goes on coming is
+  /// for the process that has the socket as well.
+  private static var lastAcceptsMax: Int { 256 }
+
+  /// Takes what waits, before the sockets are closed: nobody else may accept from one that the
+  /// successor has no use for.
+  mutating func acceptWaiting() {
+    for index in listeners.indices {
+      for socket in listeners[index].sockets {
+        for _ in 0..<Self.lastAcceptsMax where !accept(socket, listener: index) { break }
       }
     }
   }
@@ -163,7 +192,7 @@ extension Worker where K: ~Copyable {
   private mutating func restAccepting(resumeAfter pause: TimeSpan?) {
     guard isAccepting else { return }
     isAccepting = false
-    for listener in listeners where listener.isOpen { kernel.unwatch(listener.descriptor) }
+    for socket in listeners.lazy.flatMap(\.sockets) { kernel.unwatch(socket) }
     if let pause {
       isResting = true
       timers.add(.acceptPause, at: now + pause)
@@ -181,13 +210,19 @@ extension Worker where K: ~Copyable {
     }
   }
 
-  /// Stops for good: the sockets are closed, so that the kernel refuses new connections.
+  /// Stops for good: the sockets are closed, so that the kernel refuses new connections, unless
+  /// another process has them as well.
   mutating func closeListeners() {
-    for listener in listeners where listener.isOpen {
-      if isAccepting { kernel.unwatch(listener.descriptor) }
-      kernel.close(listener.descriptor)
-    }
-    listeners = []
+    for index in listeners.indices { closeListener(index) }
     isAccepting = false
+  }
+
+  /// A socket that another process has open stays with epoll until it is taken out.
+  mutating func closeListener(_ index: Int) {
+    for socket in listeners[index].sockets {
+      if isAccepting { kernel.unwatch(socket) }
+      kernel.close(socket)
+    }
+    listeners[index].sockets = []
   }
 }

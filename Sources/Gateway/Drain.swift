@@ -1,4 +1,4 @@
-// SIGTERM: no new connections, every bridge told to go at a frame boundary, evenly over the time there
+// SIGTERM, or a successor that serves: no new connections, every bridge told to go at a frame boundary, evenly over the time there
 // is, and the end when the last one has gone or the time is up.
 
 import Configuration
@@ -11,6 +11,7 @@ extension Worker where K: ~Copyable {
   /// a bridge.
   mutating func beginDrain(_ fault: Fault) {
     guard drainDeadline == nil else { return }
+    if fault == .superseded { acceptWaiting() }
     closeListeners()
     let time = shared.snapshot.timeouts.drain
     drainDeadline = now + time
@@ -52,13 +53,30 @@ extension Worker where K: ~Copyable {
     return sockets
   }
 
+  /// Whether new requests are turned away. Not when there is a successor: a client that has this
+  /// process on its line cannot know of it.
+  var refusesNewWork: Bool { drainDeadline != nil && drainFault != .superseded }
+
+  /// How long a connection in use may stay after that, for its next request to be answered with
+  /// `Connection: close`.
+  private static var lastRequestPatience: TimeSpan { .seconds(5) }
+
+  /// The first request of a connection may be on its way, and so may the next one.
+  private mutating func endIdle(_ id: SlotID) {
+    if refusesNewWork { return finish(id, lingering: false) }
+    guard connections[id].timeout == .keepAliveIdle else { return }
+    let patience = min(shared.timeouts.keepAlive, Self.lastRequestPatience)
+    setTimeout(id, .keepAliveIdle, after: patience)
+  }
+
   private mutating func closeIdleConnections() {
     for index in 0..<connections.indexLimit {
       guard let id = connections.id(at: index), connections[id].exchange == nil else { continue }
       switch connections[id].role {
-      case .front where connections[id].input.isEmpty: finish(id, lingering: false)
+      case .front where connections[id].input.isEmpty: endIdle(id)
       case .echo: endEcho(id)
-      case .http2(let front): beginGoingAway(id, front)
+      case .http2(let front) where refusesNewWork || front.hasServed: beginGoingAway(id, front)
+      case .http2: endIdle(id)
       case .upstream, .probe: closeNow(id)
       case .front, .stream: break
       }

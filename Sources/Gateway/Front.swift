@@ -115,7 +115,7 @@ extension Worker where K: ~Copyable {
     guard case .webSocket(let offer) = classification, plan.webSocket.mode != .off else {
       // RFC 8441: a stream that asks for a WebSocket cannot be served as something else.
       if request.head.protocolName != nil { return respond(id, .notImplemented, to: request) }
-      if drainDeadline != nil, connections[id].isStream {
+      if refusesNewWork, connections[id].isStream {
         return respond(id, .refusingWork, to: request)
       }
       if request.head.hasUnknownExpectation {
@@ -124,7 +124,7 @@ extension Worker where K: ~Copyable {
       return authorize(id, PendingRequest(plan, to: upstreams[plan.upstream], request, client))
     }
     guard passesOrigin(id, request, plan, client) else { return }
-    if drainDeadline != nil {
+    if refusesNewWork {
       metrics.add(.handshakesUnserved)
       return respond(id, .refusingWork, to: request)
     }

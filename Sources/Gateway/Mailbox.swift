@@ -25,17 +25,35 @@ enum WorkerMessage: Sendable {
 }
 
 final class Mailbox: Sendable {
-  private let messages = Mutex<[WorkerMessage]>([])
+  private struct State {
+    var messages: [WorkerMessage] = []
+    var looks: UInt64 = 0
+    var isOver = false
+  }
+
+  private let state = Mutex(State())
 
   func post(_ message: WorkerMessage) {
-    messages.withLock { $0.append(message) }
+    state.withLock { $0.messages.append(message) }
   }
+
+  /// How often its worker has looked in; each time it is woken.
+  var looks: UInt64 { state.withLock { $0.looks } }
+
+  /// Whether the worker has looked in since then, or has ended, so that nothing is to be expected.
+  func hasLooked(since looks: UInt64) -> Bool {
+    state.withLock { $0.isOver || $0.looks > looks }
+  }
+
+  /// The worker has ended.
+  func end() { state.withLock { $0.isOver = true } }
 
   /// Everything posted since the last call, in order.
   func takeAll() -> [WorkerMessage] {
-    messages.withLock { list in
-      defer { list = [] }
-      return list
+    state.withLock { state in
+      state.looks += 1
+      defer { state.messages = [] }
+      return state.messages
     }
   }
 }

@@ -107,7 +107,7 @@ public enum Listening {
 
   /// A peer that is gone without a word is noticed by the system after a minute, for all that has no
   /// Pings of ours (tunnels, relayed responses). Accepted sockets inherit it.
-  private static func enableKeepAlive(_ descriptor: Descriptor) throws(Errno) {
+  static func enableKeepAlive(_ descriptor: Descriptor) throws(Errno) {
     let tcp = CInt(IPPROTO_TCP)
     try check(setOption(CInt(SOL_SOCKET), SO_KEEPALIVE, on: descriptor))
     try check(setOption(tcp, TCP_KEEPIDLE, on: descriptor, value: 30))

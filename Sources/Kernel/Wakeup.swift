@@ -14,6 +14,19 @@ public struct Wakeup: Sendable {
     descriptor = Descriptor(number)
   }
 
+  /// One that another process has made.
+  public init(_ descriptor: Descriptor) {
+    self.descriptor = descriptor
+    _ = linux_set_close_on_exec(descriptor.number)
+  }
+
+  /// Whether somebody has called `wake` since it was asked last. Never blocks.
+  public func take() -> Bool {
+    var count: UInt64 = 0
+    // Safety: an eventfd hands out 8 bytes. EAGAIN: nobody has.
+    return unsafe read(descriptor.number, &count, MemoryLayout<UInt64>.size) > 0
+  }
+
   /// Makes the descriptor readable. From any thread; never blocks.
   public func wake() {
     var one: UInt64 = 1

@@ -22,6 +22,7 @@ public enum LogLevel: UInt8, Sendable, CaseIterable, Comparable {
 public enum LogEvent: UInt8, Sendable, CaseIterable {
   case started, listening, draining, stoppingAtOnce, stopped, signalIgnored
   case reloading, reloaded, reloadFailed, dismissing
+  case successorStarted, successorFailed, superseded
   case acceptFailed, connectionsFull, addressFull, proxyRefused, tlsFailed, http2Failed, http2Flood
   case originRefused, originReported
   case connectFailed, backendAnswerBroken, backendTLSFailed, resolveFailed
@@ -42,6 +43,9 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .reloading: (.info, false, "reloading the configuration")
     case .reloaded: (.info, false, "configuration reloaded")
     case .reloadFailed: (.error, false, "configuration not reloaded: the running one stays")
+    case .successorStarted: (.info, false, "starting a successor")
+    case .successorFailed: (.error, false, "no successor: this process goes on")
+    case .superseded: (.info, false, "a successor serves: draining")
     case .dismissing: (.info, false, "telling a part of the WebSockets to go")
     case .acceptFailed: (.error, true, "cannot accept connections")
     case .connectionsFull: (.warn, true, "connection limit reached")

@@ -7,8 +7,12 @@ enum Help {
       """
       bascule run [--config FILE]
 
-      Runs the gateway in the foreground until SIGTERM, which lets every WebSocket end politely
-      (a second one stops at once).
+      Runs the gateway in the foreground.
+
+      SIGTERM   lets every WebSocket end politely and ends; a second one ends at once
+      SIGHUP    reads the configuration again; a mistake leaves everything as it is
+      SIGUSR2   starts the program that lies in this one's place, hands it all listening sockets, and
+                ends politely when it serves
 
       --config FILE   the configuration; without this flag \(Arguments.defaultConfig)
       """

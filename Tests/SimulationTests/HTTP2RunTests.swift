@@ -200,7 +200,7 @@ private final class HTTP2Run {
   private func leftovers() -> String? {
     if !rig.simulation.misuses.isEmpty { return "misuse: \(rig.simulation.misuses)" }
     if !rig.isEmpty || rig.worker.streams != 0 { return "slots are still taken" }
-    let own = rig.worker.listeners.isEmpty ? 1 : 2
+    let own = rig.worker.listeners[0].isOpen ? 2 : 1
     return rig.simulation.openDescriptors.count == own ? nil : "descriptors are open"
   }
 }

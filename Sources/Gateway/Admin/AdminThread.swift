@@ -4,11 +4,22 @@
 import Bytes
 import Configuration
 import Kernel
+import Synchronization
 import Telemetry
+
+/// Once up, never down.
+private final class Flag: Sendable {
+  private let value = Atomic(false)
+  var isRaised: Bool { value.load(ordering: .relaxed) }
+  func raise() { value.store(true, ordering: .relaxed) }
+}
 
 struct AdminThread: Sendable {
   let desk: AdminDesk
   let bound: SocketAddress
+  /// For a successor.
+  let socket: Descriptor
+  private let isHandedOver = Flag()
   private let thread: SystemThread
 
   /// Before the other listeners, so that whoever can reach them can ask how they are.
@@ -38,19 +49,26 @@ struct AdminThread: Sendable {
       var worker = Worker(
         kernel: kernel, shared: shared, index: workers.count, metrics: own.metrics,
         mailbox: own.mailbox, wakeup: own.wakeup.descriptor,
-        listeners: [Listener(descriptor: descriptor, service: .admin, port: bound.port ?? 0)])
+        listeners: [Listener(sockets: [descriptor], service: .admin, port: bound.port ?? 0)])
       worker.admin = desk
       if worker.start() { worker.run() }
     }
-    return AdminThread(desk: desk, bound: bound, thread: thread)
+    return AdminThread(desk: desk, bound: bound, socket: descriptor, thread: thread)
   }
 
   func post(_ message: WorkerMessage) { desk.own.post(message) }
+
+  /// Another process answers from here on.
+  func handOver() {
+    isHandedOver.raise()
+    desk.beginDraining()
+    post(.drain(.superseded))
+  }
 
   /// When the workers have ended.
   func stop() {
     post(.stop)
     thread.join()
-    if case .unix(let path) = bound { Files.removeSocket(path) }
+    if case .unix(let path) = bound, !isHandedOver.isRaised { Files.removeSocket(path) }
   }
 }

@@ -16,7 +16,7 @@ extension Worker where K: ~Copyable {
     let isFull = table.isFull(
       attempt.affinity(in: table), besides: attempt.triedIndices(in: table), &upstream.turn,
       now: now)
-    guard isFull, drainDeadline == nil else { return false }
+    guard isFull, !refusesNewWork else { return false }
     if exchanges[exchange].timeout != .queue {
       let limit = (upstream.plan.queue + shared.workerCount - 1) / shared.workerCount
       guard upstream.waiting.count < limit else { return false }

@@ -27,6 +27,8 @@ final class HTTP2Front {
   var hasEnding = false
   var isMarked = false
   var isCrowded = false
+  /// There has been a stream.
+  var hasServed = false
   var goingAway = GoingAway.no
   /// The client has sent GOAWAY: its streams are its last.
   var clientLeaves = false
@@ -78,6 +80,8 @@ extension Worker where K: ~Copyable {
     metrics.add(.http2Connections)
     setTimeout(id, .requestHead, after: shared.timeouts.requestHead)
     markForSending(front)
+    // Of the connections of a drain only one that has begun its preface comes here.
+    if refusesNewWork { beginGoingAway(id, front) }
   }
 
   // MARK: Prior knowledge
@@ -161,12 +165,12 @@ extension Worker where K: ~Copyable {
   // MARK: Requests
 
   /// A slot for a new stream; none when it was reset as soon as it came. Refused when the table is
-  /// full, and while draining.
+  /// full, and while draining without a successor.
   private mutating func openStream(_ front: HTTP2Front, _ number: Int32) -> SlotID? {
     guard front.session.isOpen(number) else { return nil }
     let carrier = front.carrier
     var opened: SlotID?
-    if drainDeadline == nil, streams < shared.connectionsPerWorker {
+    if !refusesNewWork, streams < shared.connectionsPerWorker {
       var connection = Connection(
         descriptor: .none, peer: connections[carrier].peer,
         listener: connections[carrier].listener,
@@ -176,13 +180,16 @@ extension Worker where K: ~Copyable {
       opened = connections.insert(connection)
     }
     guard let id = opened else {
-      metrics.add(drainDeadline == nil ? .limitRefusals : .drainRefusals)
+      metrics.add(refusesNewWork ? .drainRefusals : .limitRefusals)
       front.session.reset(number, .refusedStream)
       return nil
     }
     streams += 1
     front.session.setOwner(number, id.packed)
     front.streams.append(id)
+    front.hasServed = true
+    // It has come while its process was being replaced: this is its last.
+    if drainDeadline != nil { beginGoingAway(carrier, front) }
     metrics.add(.http2Streams)
     metrics.add(.requests)
     return id

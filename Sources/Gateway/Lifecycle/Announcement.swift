@@ -35,11 +35,13 @@ extension Supervisor {
   ) {
     let isTLS = prepared.tls[index] != nil
     let isEcho = services[index] == .echo
+    let isInherited = slots[index].isInherited
     let protocols = prepared.snapshot.listeners[index].protocols.map(\.name)
     log.write(.listening, now: now, wall: wall) { line in
       line.field("address", address.description)
       line.field("tls", word: isTLS ? "on" : "off")
       line.field("protocols", protocols.joined(separator: ", "))
+      if isInherited { line.field("socket", word: "inherited") }
       if isEcho { line.field("service", word: "echo backend") }
     }
   }

@@ -39,14 +39,19 @@ struct Preflight {
 
   let snapshot: Snapshot
   let purpose: Purpose
+  /// What a start need not open.
+  private let inherited: Inheritance
   private var problems: [Diagnostic] = []
   private var remarks: [Diagnostic] = []
   /// Certificates, keys and authorities.
   private(set) var filesRead: Set<String> = []
 
-  init(_ snapshot: Snapshot, for purpose: Purpose = .start) {
+  init(
+    _ snapshot: Snapshot, for purpose: Purpose = .start, inherited: Inheritance = Inheritance()
+  ) {
     self.snapshot = snapshot
     self.purpose = purpose
+    self.inherited = inherited
   }
 
   /// In the order of the files. What two listeners share by a YAML alias is told once.
@@ -175,8 +180,9 @@ struct Preflight {
     case .checkWhileRunning: return address
     // A socket of another address with this port may be one that this reload closes.
     case .reload(let open)
-    where open.contains(where: { $0 == address || Self.sharePort($0, address) }):
+    where open.contains(where: { $0 == address || $0.sharesPort(with: address) }):
       return address
+    case .start where inherited.serves(bind, address): return address
     case .start, .check, .reload: break
     }
     if let errno = Listening.probe(address) {
@@ -185,10 +191,6 @@ struct Preflight {
       return nil
     }
     return address
-  }
-
-  private static func sharePort(_ a: SocketAddress, _ b: SocketAddress) -> Bool {
-    a.port != nil && a.port == b.port && a.port != 0
   }
 
   private func portHint(_ location: SourceLocation) -> String {

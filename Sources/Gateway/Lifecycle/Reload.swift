@@ -23,6 +23,26 @@ struct ListenerSlot {
   var settings: ListenerSettings
   var bound: SocketAddress
   var isOpen = true
+  /// Each once, however many workers share it. Theirs, and open as long as this is.
+  let sockets: [Descriptor]
+  /// They were open before this process was.
+  var isInherited = false
+  /// What their owner calls them, where no gateway has opened them.
+  var foreignName: String?
+
+  init(_ settings: ListenerSettings, _ bound: SocketAddress, _ sockets: [Descriptor]) {
+    self.settings = settings
+    self.bound = bound
+    self.sockets = sockets
+  }
+
+  /// What a successor is told of them.
+  var name: String { foreignName ?? Inheritance.name(of: settings.bind) }
+
+  /// What `bind` has left in the file system, when it was ours.
+  func removeFile() {
+    if case .unix(let path) = bound, foreignName == nil { Files.removeSocket(path) }
+  }
 }
 
 /// What a reload has found and opened, before anybody is told.
@@ -39,7 +59,7 @@ private struct NextListeners {
   }
 
   func closeAdded() {
-    for listener in added.joined() { Listening.close(listener.descriptor) }
+    for socket in added.joined().flatMap(\.sockets) { Listening.close(socket) }
   }
 }
 
@@ -49,6 +69,12 @@ extension Supervisor {
 
   mutating func reload() {
     guard let load else { return logIgnored("SIGHUP: this command has no configuration file") }
+    if succession.isUnderWay {
+      return logIgnored("SIGHUP: a successor is starting, which reads the configuration")
+    }
+    let failures = metrics.value(.reloadsFailed)
+    service.isReloading(kernel.now())
+    defer { service.hasReloaded(metrics.value(.reloadsFailed) == failures) }
     log.write(.reloading, now: kernel.now(), wall: kernel.wallClock())
     admin?.post(.reloadBegins)
     lastMistakes = []
@@ -63,7 +89,7 @@ extension Supervisor {
   }
 
   private mutating func change(to snapshot: Snapshot, _ files: Set<String>) {
-    let open = slots.filter(\.isOpen).map(\.bound)
+    let open = slots.filter(\.isOpen).map(\.bound) + (admin.map { [$0.bound] } ?? [])
     var preflight = Preflight(snapshot, for: .reload(open: open))
     let found = preflight.prepare()
     secretFiles = preflight.filesRead
@@ -98,9 +124,9 @@ extension Supervisor {
         continue
       }
       do throws(Errno) {
-        let (bound, listeners) = try open(
+        let (slot, listeners) = try open(
           settings, next.addresses[index], next.tls[index], .gateway)
-        found.slots.append(ListenerSlot(settings: settings, bound: bound))
+        found.slots.append(slot)
         found.added.append(listeners)
       } catch {
         found.closeAdded()
@@ -117,7 +143,7 @@ extension Supervisor {
   private mutating func tellWorkers(_ next: Prepared, _ listeners: NextListeners) {
     guard let board else { return listeners.closeAdded() }
     for number in listeners.removed {
-      if case .unix(let path) = slots[number].bound { Files.removeSocket(path) }
+      slots[number].removeFile()
     }
     slots = listeners.slots
     let process = board.shared.process

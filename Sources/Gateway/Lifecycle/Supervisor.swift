@@ -37,7 +37,7 @@ struct Supervisor: ~Copyable {
   var log: ErrorLog
   var kernel: LinuxKernel
   private(set) var workers: [WorkerHandle] = []
-  private let alive = RunningCount()
+  let alive = RunningCount()
   /// Once it has started.
   private(set) var board: EndpointBoard?
   /// As loaded last.
@@ -50,12 +50,18 @@ struct Supervisor: ~Copyable {
   /// Of the last reload that failed.
   var lastMistakes: [Diagnostic] = []
   private(set) var admin: AdminThread?
+  let service = ServiceManager.ofThisProcess()
+  var inheritance: Inheritance
+  var succession = Succession.ofThisProcess()
+  /// A signal has told this process to end.
+  private(set) var isDraining = false
 
   init(
     _ snapshot: Snapshot, services: [ListenerService]? = nil, tls: [TLSContext?]? = nil,
     isDemo: Bool = false, load: (() -> LoadedConfiguration)? = nil, files: Set<String> = []
   ) throws(StartFailure) {
     StandardStreams.ensureOpen()
+    inheritance = Inheritance.ofThisProcess()
     let signals = try Self.system { () throws(Errno) in try Signals() }
     let errors = try Self.system { () throws(Errno) in
       try LogWriter(output: StandardStreams.error)
@@ -64,7 +70,7 @@ struct Supervisor: ~Copyable {
       snapshot.log.access == .stderr
       ? errors
       : try Self.system { () throws(Errno) in try LogWriter(output: StandardStreams.output) }
-    var preflight = Preflight(snapshot)
+    var preflight = Preflight(snapshot, inherited: inheritance)
     guard var prepared = preflight.prepare() else { throw .problems(preflight.mistakes) }
     if let tls { prepared.tls = tls }
     kernel = try Self.system { () throws(Errno) in try LinuxKernel() }
@@ -97,7 +103,7 @@ struct Supervisor: ~Copyable {
     let sets: [[Listener]]
     var adminListener: Descriptor?
     do throws(Errno) {
-      if let address = prepared.admin { adminListener = try AdminThread.listen(address) }
+      if let address = prepared.admin { adminListener = try adminSocket(address) }
       sets = try openListeners()
     } catch {
       throw .system("cannot listen: \(error.description)")
@@ -114,6 +120,7 @@ struct Supervisor: ~Copyable {
       admin = try AdminThread.start(
         shared, adminListener, workers: workers.map(\.peer), process: metrics,
         startedAt: UInt64(max(0, kernel.wallClock())) / 1_000_000_000)
+      try service.watch(workers)
       let peers = self.peers
       try NameWatch.start(board) { table in
         for peer in peers { peer.post(.endpoints(table)) }
@@ -126,6 +133,14 @@ struct Supervisor: ~Copyable {
     waitForTheEnd()
     if alive.hasFailed { throw .system("cannot start: a worker could not watch its sockets") }
     return 0
+  }
+
+  /// The one of the process before, where there is one: its clients are to find this process behind it.
+  private mutating func adminSocket(_ address: SocketAddress) throws(Errno) -> Descriptor {
+    guard let bind = prepared.snapshot.admin?.bind,
+      let inherited = inheritance.claim(bind, address).first
+    else { return try AdminThread.listen(address) }
+    return inherited.descriptor
   }
 
   /// Whoever has to know of another configuration.
@@ -164,9 +179,13 @@ struct Supervisor: ~Copyable {
   private mutating func openListeners() throws(Errno) -> [[Listener]] {
     var sets: [[Listener]] = Array(repeating: [], count: prepared.workerCount)
     for (index, settings) in prepared.snapshot.listeners.enumerated() {
-      let (bound, listeners) = try open(
-        settings, prepared.addresses[index], prepared.tls[index], services[index])
-      slots.append(ListenerSlot(settings: settings, bound: bound))
+      let address = prepared.addresses[index]
+      let inherited = inheritance.claim(settings.bind, address)
+      let (slot, listeners) =
+        inherited.isEmpty
+        ? try open(settings, address, prepared.tls[index], services[index])
+        : try adopt(inherited, settings, prepared.tls[index], services[index])
+      slots.append(slot)
       for worker in sets.indices { sets[worker].append(listeners[worker]) }
     }
     return sets
@@ -177,25 +196,27 @@ struct Supervisor: ~Copyable {
   func open(
     _ settings: ListenerSettings, _ address: SocketAddress, _ tls: TLSContext?,
     _ service: ListenerService
-  ) throws(Errno) -> (bound: SocketAddress, listeners: [Listener]) {
+  ) throws(Errno) -> (slot: ListenerSlot, listeners: [Listener]) {
     var bound = address
+    var sockets: [Descriptor] = []
     var opened: [Listener] = []
     do throws(Errno) {
       for _ in 0..<prepared.workerCount {
         var next = listener(settings, tls, service, bound)
-        if next.isShared, let first = opened.first {
-          next.descriptor = try Listening.duplicate(first.descriptor)
+        if next.isShared, let first = sockets.first {
+          next.sockets = [try Listening.duplicate(first)]
         } else {
-          next.descriptor = try Listening.open(bound, backlog: settings.backlog)
+          next.sockets = [try Listening.open(bound, backlog: settings.backlog)]
+          sockets += next.sockets
         }
         // Port 0 is a free one for the first, and that one for the others.
-        if let actual = Listening.localAddress(of: next.descriptor) { bound = actual }
+        if let actual = sockets.last.flatMap({ Listening.localAddress(of: $0) }) { bound = actual }
         next.port = bound.port ?? 0
         opened.append(next)
       }
-      return (bound, opened)
+      return (ListenerSlot(settings, bound, sockets), opened)
     } catch {
-      for listener in opened { Listening.close(listener.descriptor) }
+      for socket in opened.flatMap(\.sockets) { Listening.close(socket) }
       throw error
     }
   }
@@ -206,7 +227,7 @@ struct Supervisor: ~Copyable {
     _ bound: SocketAddress
   ) -> Listener {
     var listener = Listener(
-      descriptor: .none, service: service, tls: tls, protocols: settings.protocols,
+      sockets: [], service: service, tls: tls, protocols: settings.protocols,
       expectsProxyHeader: settings.proxyProtocol == .accept, port: bound.port ?? 0)
     if case .unix = bound { listener.isShared = prepared.workerCount > 1 }
     return listener
@@ -218,6 +239,7 @@ struct Supervisor: ~Copyable {
     for worker in 0..<prepared.workerCount {
       workers.append(try startWorker(worker, shared, sets[worker]))
       alive.add(1)
+      workers[worker].wakeup.wake()
     }
   }
 
@@ -229,7 +251,10 @@ struct Supervisor: ~Copyable {
     let metrics = WorkerMetrics()
     let alive = self.alive
     let thread = try SystemThread.start(name: "worker-\(index)") {
-      defer { alive.add(-1) }
+      defer {
+        alive.add(-1)
+        mailbox.end()
+      }
       guard let kernel = try? LinuxKernel() else { return alive.noteFailure() }
       var worker = Worker(
         kernel: kernel, shared: shared, index: index, metrics: metrics, mailbox: mailbox,
@@ -251,25 +276,22 @@ struct Supervisor: ~Copyable {
 
   /// SIGTERM drains, a second one stops at once. The workers end by themselves after a drain.
   private mutating func waitForTheEnd() {
-    var isDraining = false
+    waitForWorkers()
     while alive.value > 0 {
       // All or none: fewer workers than configured would go unnoticed.
       if alive.hasFailed { for worker in workers { worker.post(.stop) } }
-      guard let signal = signals.next(timeout: isDraining ? .milliseconds(20) : .seconds(1)) else {
+      lookAfterSuccessor()
+      let isSettled = !succession.isUnderWay && !isEnding
+      guard let signal = signals.next(timeout: isSettled ? .seconds(1) : .milliseconds(20)) else {
         renewTicketKey()
-        if !isDraining, running.watchesFiles, fileWatch.hasChanged() { reload() }
+        if isSettled, running.watchesFiles, fileWatch.hasChanged() { reload() }
         continue
       }
       switch signal {
-      case .terminate, .interrupt:
-        log.write(
-          isDraining ? .stoppingAtOnce : .draining, now: kernel.now(), wall: kernel.wallClock())
-        for worker in workers { worker.post(isDraining ? .stop : .drain(.drain)) }
-        isDraining = true
-        admin?.desk.beginDraining()
-      case .hangUp: if !isDraining { reload() }
+      case .terminate, .interrupt: end()
+      case .hangUp: if !isEnding { reload() }
       case .user1: logIgnored("SIGUSR1: there are no log files to reopen")
-      case .user2: logIgnored("SIGUSR2: restart to run another version")
+      case .user2: startSuccessor()
       }
     }
     for worker in workers { worker.thread.join() }
@@ -278,6 +300,20 @@ struct Supervisor: ~Copyable {
     removeSockets()
     access.finish(patience: .seconds(1))
     if access !== errors { errors.finish(patience: .seconds(1)) }
+  }
+
+  var isEnding: Bool { isDraining || succession.isDone }
+
+  private mutating func end() {
+    log.write(
+      isDraining ? .stoppingAtOnce : .draining, now: kernel.now(), wall: kernel.wallClock())
+    for worker in workers { worker.post(isDraining ? .stop : .drain(.drain)) }
+    admin?.desk.beginDraining()
+    if !isDraining {
+      service.isStopping()
+      cancelSuccession()
+    }
+    isDraining = true
   }
 
   mutating func logIgnored(_ text: String) {
@@ -299,14 +335,13 @@ struct Supervisor: ~Copyable {
   }
 
   private func removeSockets() {
-    for slot in slots where slot.isOpen {
-      if case .unix(let path) = slot.bound { Files.removeSocket(path) }
-    }
+    if succession.isDone { return }
+    for slot in slots where slot.isOpen { slot.removeFile() }
   }
 }
 
 /// Workers that have not ended, and whether one could not begin.
-private final class RunningCount: Sendable {
+final class RunningCount: Sendable {
   private let count = Mutex(0)
   private let failed = Mutex(false)
   var value: Int { count.withLock { $0 } }

@@ -17,7 +17,7 @@ struct WorkerChange: Sendable {
 extension Worker where K: ~Copyable {
   mutating func apply(_ change: WorkerChange) {
     guard drainDeadline == nil else {
-      for listener in change.added { kernel.close(listener.descriptor) }
+      for socket in change.added.flatMap(\.sockets) { kernel.close(socket) }
       return
     }
     shared = change.shared
@@ -51,14 +51,13 @@ extension Worker where K: ~Copyable {
   /// Connections remember their listener by its number, so that none is ever taken out of the list.
   private mutating func changeListeners(_ change: WorkerChange) {
     for number in change.removed where listeners.indices.contains(number) {
-      if isAccepting { kernel.unwatch(listeners[number].descriptor) }
-      kernel.close(listeners[number].descriptor)
-      listeners[number].descriptor = .none
+      closeListener(number)
     }
     for (number, next) in change.kept where listeners.indices.contains(number) {
-      let descriptor = listeners[number].descriptor
+      let (sockets, isShared) = (listeners[number].sockets, listeners[number].isShared)
       listeners[number] = next
-      listeners[number].descriptor = descriptor
+      listeners[number].sockets = sockets
+      listeners[number].isShared = isShared
     }
     for listener in change.added {
       listeners.append(listener)
