@@ -73,6 +73,7 @@ extension Snapshot {
     self.init(
       workers: root.workers, trustedProxies: root.trustedProxies.map(\.block),
       listeners: root.listeners, upstreams: root.upstreams, routes: root.routes, log: root.log,
-      limits: root.limits, timeouts: root.timeouts, watchesFiles: root.watch)
+      limits: root.limits, timeouts: root.timeouts, watchesFiles: root.watch,
+      user: root.user, coreDumps: root.coreDumps)
   }
 }

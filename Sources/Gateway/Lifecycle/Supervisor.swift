@@ -60,6 +60,10 @@ struct Supervisor: ~Copyable {
       snapshot.log.access == .stderr
       ? errors
       : try Self.system { () throws(Errno) in try LogWriter(output: StandardStreams.output) }
+    // Before there are keys in the memory.
+    try Self.system { () throws(Errno) in
+      try Hardening.hideMemory(allowsDumps: snapshot.coreDumps)
+    }
     var preflight = Preflight(snapshot)
     guard var prepared = preflight.prepare() else { throw .problems(preflight.mistakes) }
     if let tls { prepared.tls = tls }
@@ -77,7 +81,7 @@ struct Supervisor: ~Copyable {
     log = ErrorLog(ring: errors.ring, metrics: metrics, level: .info)
   }
 
-  private static func system<Value: ~Copyable>(
+  static func system<Value: ~Copyable>(
     _ body: () throws(Errno) -> Value
   ) throws(StartFailure) -> Value {
     do throws(Errno) {
@@ -100,6 +104,7 @@ struct Supervisor: ~Copyable {
     let board = EndpointBoard(shared)
     self.board = board
     log = ErrorLog(ring: errors.ring, metrics: metrics, level: shared.logLevel)
+    try giveUpRights()
     do throws(Errno) {
       try errors.start(name: "log")
       if access !== errors { try access.start(name: "access-log") }
