@@ -1,5 +1,6 @@
-// Accepting: a bounded number per turn, within the limit of connections. When the table is full, or
-// the process is out of descriptors, the listeners rest and the kernel's backlog holds the arrivals.
+// Accepting: a bounded number per turn, within the limit of connections. When the table is full the
+// listeners rest and the kernel's backlog holds the arrivals. When the process is out of descriptors they
+// rest as well, for a moment, and the arrivals are turned away.
 
 import Configuration
 import Bytes
@@ -36,6 +37,9 @@ extension Worker where K: ~Copyable {
   /// EMFILE must not become a loop at full speed, nor the end.
   private static var acceptPause: TimeSpan { .milliseconds(250) }
 
+  /// In one pause, so that turning away is no loop at full speed either.
+  private static var turnedAwayMax: Int { 512 }
+
   mutating func watchListener(_ index: Int) -> Bool {
     let interest: Interest = listeners[index].isShared ? [.read, .exclusive] : .read
     return kernel.watch(listeners[index].descriptor, interest, token: Token.listener(index))
@@ -52,8 +56,18 @@ extension Worker where K: ~Copyable {
       case .failed(let errno):
         metrics.add(.acceptFailures)
         logEvent(.acceptFailed, errno: errno)
+        if errno == .tooManyFiles { turnAwayWaiting(listener: index) }
         return restAccepting(resumeAfter: Self.acceptPause)
       }
+    }
+  }
+
+  /// A client that is left in the backlog waits for as long as it likes, and one that is closed tries
+  /// again elsewhere.
+  private mutating func turnAwayWaiting(listener: Int) {
+    for _ in 0..<Self.turnedAwayMax {
+      guard kernel.turnAway(listeners[listener].descriptor) else { return }
+      metrics.add(.connectionsTurnedAway)
     }
   }
 

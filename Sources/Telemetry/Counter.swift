@@ -5,7 +5,8 @@
 /// A count that only grows, kept per worker in `WorkerMetrics`.
 public enum Counter: UInt8, CaseIterable, Sendable {
   // Connections and TLS
-  case connectionsAccepted, connectionsClosed, acceptFailures, proxyRefusals
+  case connectionsAccepted, connectionsClosed, acceptFailures, connectionsTurnedAway
+  case proxyRefusals
   case tlsHandshakes, tlsFailures, tlsHandshakeTimeouts, backendTLSFailures
   // Requests and handshakes
   case requests, requestsMalformed, requestsTooSlow, requestsTooLarge, requestsNotServed
@@ -48,6 +49,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
       ("proxy_refusals", "Connections refused for their PROXY header or for who they come from.")
     case .acceptFailures:
       ("accept_failures", "accept() calls that failed, for want of descriptors.")
+    case .connectionsTurnedAway:
+      ("connections_turned_away", "Connections closed at once for want of a descriptor.")
     case .tlsHandshakes: ("tls_handshakes", "TLS handshakes with clients that completed.")
     case .tlsFailures: ("tls_failures", "TLS sessions with clients that broke.")
     case .tlsHandshakeTimeouts: ("tls_handshake_timeouts", "TLS handshakes given up as too slow.")

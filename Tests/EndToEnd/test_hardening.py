@@ -16,7 +16,8 @@ import pytest
 import frames
 from certificates import Authority, pair
 from frames import TEXT
-from harness import (BINARY, RawBackend, configuration, free_port, raw_echo, run_gateway, wait_until)
+from harness import (BINARY, RawBackend, configuration, free_port, raw_echo, run_gateway, settled,
+                     wait_until)
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 SOMEBODY = 54321
@@ -186,6 +187,7 @@ def test_core_dumps_have_to_be_asked_for(backend):
 def listening_ports(running):
     """Of the process, by the inodes of its sockets."""
     folder = pathlib.Path(f"/proc/{running.process.pid}/fd")
+    settled(running.descriptors)
     links = [os.readlink(entry) for entry in folder.iterdir()]
     inodes = {link[8:-1] for link in links if link.startswith("socket:")}
     ports = set()

@@ -220,7 +220,7 @@ struct Supervisor: ~Copyable {
     let alive = self.alive
     let thread = try SystemThread.start(name: "worker-\(index)") {
       defer { alive.add(-1) }
-      guard let kernel = try? LinuxKernel() else { return alive.noteFailure() }
+      guard let kernel = try? LinuxKernel(keepsSpare: true) else { return alive.noteFailure() }
       var worker = Worker(
         kernel: kernel, shared: shared, index: index, metrics: metrics, mailbox: mailbox,
         wakeup: wakeup.descriptor, listeners: listeners)
