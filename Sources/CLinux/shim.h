@@ -2,6 +2,7 @@
 // Linux calls that Swift's Glibc overlay does not import, or imports awkwardly.
 // No _GNU_SOURCE here: defined in one module only, it makes the modules disagree about fd_set.
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -92,6 +92,7 @@ extension Worker where K: ~Copyable {
       descriptor: descriptor, peer: peer, listener: listener, role: role(listener),
       tls: session, interest: .read)
     connection.awaitsProxyHeader = isProxied
+    connection.isUnwelcome = memory != .calm
     guard let id = connections.insert(connection) else { return kernel.close(descriptor) }
     clients += 1
     if !isProxied { countAddress(of: peer) }

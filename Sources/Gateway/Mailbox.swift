@@ -14,6 +14,8 @@ enum WorkerMessage: Sendable {
   case endpoints(EndpointTable)
   /// A reload: what is new counts for what begins from here on.
   case change(WorkerChange)
+  /// How short memory is; told again as long as it is critical.
+  case memory(MemoryPressure)
   /// End now.
   case stop
 }

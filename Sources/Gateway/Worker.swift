@@ -64,6 +64,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   var isAccepting = true
   /// Out of descriptors: a timer decides when accepting goes on.
   var isResting = false
+  var memory = MemoryPressure.calm
   var pool = Pool()
   /// In the order of the snapshot.
   var upstreams: [WorkerUpstream]
@@ -170,6 +171,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     case .stop: isStopped = true
     case .endpoints(let table): endpointsChanged(table)
     case .change(let change): apply(change)
+    case .memory(let pressure): memoryChanged(pressure)
     }
   }
 

@@ -12,7 +12,7 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case requests, requestsMalformed, requestsTooSlow, requestsTooLarge, requestsNotServed
   case handshakesAccepted, handshakesMalformed, handshakesVersion
   case routesMissed, originRefusals, originReports
-  case limitRefusals, drainRefusals
+  case limitRefusals, memoryRefusals, memoryCloses, drainRefusals
   case requestsMisdirected
   // HTTP/2
   case http2Connections, http2Streams, http2Violations
@@ -67,6 +67,9 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     case .originRefusals: ("origin_refusals", "Handshakes refused for their Origin: 403.")
     case .originReports: ("origin_reports", "Origins let through by report_only.")
     case .limitRefusals: ("limit_refusals", "Requests refused by a limit of ours: 503.")
+    case .memoryRefusals:
+      ("memory_refusals", "Requests refused because memory is short: 503, REFUSED_STREAM.")
+    case .memoryCloses: ("memory_closes", "Idle connections closed because memory is short.")
     case .drainRefusals: ("drain_refusals", "Requests refused while draining: 503.")
     case .requestsMisdirected:
       ("requests_misdirected", "Requests for a name the connection is not for: 421.")

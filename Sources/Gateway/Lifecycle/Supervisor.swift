@@ -42,6 +42,7 @@ struct Supervisor: ~Copyable {
   var running: Snapshot
   var slots: [ListenerSlot] = []
   var fileWatch = FileWatch()
+  var memory = MemoryWatch()
   /// Certificates and keys that the running configuration names.
   var secretFiles: Set<String>
   /// Of the last reload that failed.
@@ -237,6 +238,7 @@ struct Supervisor: ~Copyable {
     while alive.value > 0 {
       // All or none: fewer workers than configured would go unnoticed.
       if alive.hasFailed { for worker in workers { worker.post(.stop) } }
+      lookAtMemory()
       guard let signal = signals.next(timeout: isDraining ? .milliseconds(20) : .seconds(1)) else {
         if !isDraining, running.watchesFiles, fileWatch.hasChanged() { reload() }
         continue
