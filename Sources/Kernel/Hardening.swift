@@ -76,7 +76,11 @@ public enum Capabilities {
     try unsafe sets.withUnsafeMutableBufferPointer { (two) throws(Errno) in
       // Safety: both calls use two structures, which is what there is.
       try check(unsafe linux_capget(two.baseAddress))
-      let kept = unsafe two[0].permitted & 1 << lowPorts
+      let (low, high) = unsafe (two[0], two[1])
+      let kept = low.permitted & 1 << lowPorts
+      // A sandbox that leaves no more than that may forbid the call as well.
+      let others = (low.permitted | low.effective | low.inheritable) & ~kept
+      if others | high.permitted | high.effective | high.inheritable == 0 { return }
       unsafe two[0] = __user_cap_data_struct(effective: kept, permitted: kept, inheritable: kept)
       unsafe two[1] = __user_cap_data_struct()
       try check(unsafe linux_capset(two.baseAddress))
