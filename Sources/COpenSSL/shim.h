@@ -3,10 +3,12 @@
 // import; they add nothing of their own.
 #include <openssl/asn1.h>
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
@@ -32,6 +34,18 @@ static inline void bascule_ssl_ctx_set_read_ahead(SSL_CTX *context) {
 }
 static inline void bascule_ssl_ctx_disable_session_cache(SSL_CTX *context) {
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+}
+static inline void bascule_ssl_ctx_set_ticket_callback(
+    SSL_CTX *context, int (*callback)(SSL *, unsigned char *, unsigned char *, EVP_CIPHER_CTX *,
+                                      EVP_MAC_CTX *, int)) {
+  SSL_CTX_set_tlsext_ticket_key_evp_cb(context, callback);
+}
+static inline int bascule_ticket_mac_init(EVP_MAC_CTX *mac, const unsigned char *key, size_t count) {
+  OSSL_PARAM parameters[] = {
+      OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)key, count),
+      OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"sha256", 0),
+      OSSL_PARAM_construct_end()};
+  return EVP_MAC_CTX_set_params(mac, parameters);
 }
 static inline void bascule_ssl_ctx_set_servername_callback(SSL_CTX *context,
                                                            int (*callback)(SSL *, int *, void *)) {

@@ -7,7 +7,8 @@ extension ConfigValue {
     ConfigValue(
       syntax: "a list: [\(element.syntax), …]",
       form: element.form.isEmpty ? "" : "list of \(element.form)",
-      keys: element.keys.map { "\(listEntry).\($0)" }
+      keys: element.keys.map { "\(listEntry).\($0)" },
+      schema: .list(of: element.schema, atLeastOne: atLeastOne)
     ) { node, _, reader in
       let nodes: [Node]
       switch node.content {
@@ -40,7 +41,9 @@ extension ConfigValue {
     let names = keys.map(\.name)
     return ConfigValue(
       syntax: "a mapping with the keys \(names.joined(separator: ", "))", form: "",
-      keys: keys.flatMap { key in [key.name] + key.keys.map { "\(key.name).\($0)" } }
+      keys: keys.flatMap { key in [key.name] + key.keys.map { "\(key.name).\($0)" } },
+      // What stands in for another section has that one's values for defaults.
+      schema: .section(keys, showsDefaults: elsewhere.names.isEmpty)
     ) { node, current, reader in
       var section = current ?? V()
       guard let entries = node.entries(reportingTo: &reader, keys: names) else { return nil }
@@ -70,14 +73,18 @@ extension ConfigValue {
     }
   }
 
-  /// A mapping from names that the writer chooses to sections.
+  /// A mapping from names that the writer chooses to sections. `pattern`: of names that `checkName`
+  /// takes.
   static func named<S: ConfigSection>(
-    _ syntax: String, checkName: @escaping @Sendable (String) throws(Complaint) -> Void,
+    _ syntax: String, pattern: String,
+    checkName: @escaping @Sendable (String) throws(Complaint) -> Void,
     name path: any WritableKeyPath<S, String> & Sendable
   ) -> Self where V == [S] {
     let section = ConfigValue<S>.section()
     let keys = section.keys.map { "\(listEntry).\($0)" }
-    return ConfigValue(syntax: syntax, form: "", keys: keys) { node, _, reader in
+    return ConfigValue(
+      syntax: syntax, form: "", keys: keys, schema: .named(pattern, section.schema)
+    ) { node, _, reader in
       guard let entries = node.entries(reportingTo: &reader, keys: []) else { return nil }
       return entries.compactMap { entry in
         do throws(Complaint) {
@@ -150,8 +157,8 @@ private func shown<S>(_ section: S, _ keys: [ConfigKey<S>]) -> [ShownKey] where 
   }
 }
 
-/// `HELP (FORM; default DEFAULT)`: what the reference says above a key.
-private func comment<S>(_ key: ConfigKey<S>, default value: Shown) -> String {
+/// `HELP (FORM; default DEFAULT)`: what the reference says above a key, and the schema beside it.
+func comment<S>(_ key: ConfigKey<S>, default value: Shown) -> String {
   let fallback: String? =
     switch value {
     case .scalar(let text) where !key.required: "default \(text)"

@@ -1,5 +1,5 @@
-// One row per key of a section. Parser, default, the list of known keys in an error and the
-// reference all come from the row; a new key is a property and a row, in the section's file.
+// One row per key of a section. Parser, default, the list of known keys in an error, the reference
+// and the schema all come from the row; a new key is a property and a row, in the section's file.
 
 /// A part of the configuration that is written as a mapping.
 protocol ConfigSection: Sendable {
@@ -48,6 +48,7 @@ struct ConfigKey<Section: Sendable>: Sendable {
   /// The keys below this one, with dots: "websocket.mode".
   let keys: [String]
   let required: Bool
+  let schema: Schema
   /// false: a mistake was reported.
   let read: @Sendable (inout Section, Node, inout Reader) -> Bool
   let show: @Sendable (Section) -> Shown
@@ -61,6 +62,7 @@ struct ConfigKey<Section: Sendable>: Sendable {
     self.form = value.form
     self.keys = value.keys
     self.required = required
+    self.schema = value.schema
     read = { section, node, reader in
       guard let result = value.read(node, section[keyPath: path], &reader) else { return false }
       section[keyPath: path] = result

@@ -6,8 +6,10 @@ extension ConfigValue where V: FixedWidthInteger {
   /// A whole number in `range`.
   static func integer(_ range: ClosedRange<V>) -> Self {
     let syntax = "a whole number from \(range.lowerBound) to \(range.upperBound)"
-    return text(syntax, form: "\(range.lowerBound) to \(range.upperBound)", show: { "\($0)" }) {
-      (text) throws(Complaint) in
+    return text(
+      syntax, form: "\(range.lowerBound) to \(range.upperBound)", schema: .integer(range),
+      show: { "\($0)" }
+    ) { (text) throws(Complaint) in
       guard let digits = Quantity(text), digits.unit.isEmpty,
         let value = V(exactly: digits.number), range.contains(value)
       else { throw Complaint(text, isNot: syntax) }
@@ -25,7 +27,9 @@ extension ConfigValue where V: FixedWidthInteger {
     }
     let syntax = "a size such as 512, 64KiB or 1MiB"
     let bounds = "\(show(range.lowerBound)) to \(show(range.upperBound))"
-    return text("\(syntax), from \(bounds)", form: bounds, show: show) { (text) throws(Complaint) in
+    let schema = Schema.integer(range).or(.text("[0-9]+(?:KiB|MiB|GiB)"))
+    return text("\(syntax), from \(bounds)", form: bounds, schema: schema, show: show) {
+      (text) throws(Complaint) in
       guard let quantity = Quantity(text) else { throw Complaint(text, isNot: syntax) }
       guard let factor = units.first(where: { $0.name == quantity.unit })?.factor else {
         let hint = NearestName.hint(for: quantity.unit, among: ["KiB", "MiB", "GiB"])
@@ -45,8 +49,10 @@ extension ConfigValue<TimeSpan> {
   static func duration(_ range: ClosedRange<TimeSpan>) -> Self {
     let syntax = "a duration such as 250ms, 5s, 2m or 1h"
     let bounds = "\(shownDuration(range.lowerBound)) to \(shownDuration(range.upperBound))"
-    return text("\(syntax), from \(bounds)", form: bounds, show: shownDuration) {
-      (text) throws(Complaint) in
+    return text(
+      "\(syntax), from \(bounds)", form: bounds, schema: .text("[0-9]+(?:ms|s|m|h)"),
+      show: shownDuration
+    ) { (text) throws(Complaint) in
       guard let quantity = Quantity(text),
         let factor = durationUnits.first(where: { $0.name == quantity.unit })?.factor
       else {

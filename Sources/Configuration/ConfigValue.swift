@@ -10,6 +10,8 @@ struct ConfigValue<V: Sendable>: Sendable {
   /// Of a section or a list of sections: the keys in it and below, with dots, to tell where a misplaced
   /// one belongs.
   var keys: [String] = []
+  /// For editors and validators.
+  let schema: Schema
   /// From the node and the value so far; nil: a mistake was reported.
   let read: @Sendable (Node, V?, inout Reader) -> V?
   let show: @Sendable (V) -> Shown
@@ -27,18 +29,22 @@ struct Complaint: Error {
 extension ConfigValue {
   /// A single value that `parse` understands.
   static func text(
-    _ syntax: String, form: String? = nil, show: @escaping @Sendable (V) -> String?,
+    _ syntax: String, form: String? = nil, schema: Schema,
+    show: @escaping @Sendable (V) -> String?,
     parse: @escaping @Sendable (String) throws(Complaint) -> V
   ) -> Self {
-    located(syntax, form: form, show: show) { (text, _) throws(Complaint) in try parse(text) }
+    located(syntax, form: form, schema: schema, show: show) { (text, _) throws(Complaint) in
+      try parse(text)
+    }
   }
 
   /// The same, for values that remember their place or depend on it.
   static func located(
-    _ syntax: String, form: String? = nil, show: @escaping @Sendable (V) -> String?,
+    _ syntax: String, form: String? = nil, schema: Schema,
+    show: @escaping @Sendable (V) -> String?,
     parse: @escaping @Sendable (String, SourceLocation) throws(Complaint) -> V
   ) -> Self {
-    ConfigValue(syntax: syntax, form: form ?? syntax) { node, _, reader in
+    ConfigValue(syntax: syntax, form: form ?? syntax, schema: schema) { node, _, reader in
       guard !node.isNull, case .scalar(let text, _) = node.content else {
         reader.report(node, expected: syntax)
         return nil
@@ -57,8 +63,10 @@ extension ConfigValue {
   /// `word`, which stands for nil, or a value.
   static func word<W>(_ word: String, or value: ConfigValue<W>) -> Self where V == W? {
     let words = spellings(of: word)
-    return ConfigValue(syntax: "\(word), or \(value.syntax)", form: "\(word) | \(value.form)") {
-      node, current, reader in
+    return ConfigValue(
+      syntax: "\(word), or \(value.syntax)", form: "\(word) | \(value.form)",
+      schema: .words([word]).or(value.schema)
+    ) { node, current, reader in
       if case .scalar(let text, _) = node.content, words.contains(text) { return .some(nil) }
       let count = reader.diagnostics.count
       if let result = value.read(node, current ?? nil, &reader) { return .some(result) }
@@ -71,7 +79,8 @@ extension ConfigValue {
 
   /// nil while the key is left out.
   static func optional<W>(_ value: ConfigValue<W>) -> Self where V == W? {
-    ConfigValue(syntax: value.syntax, form: value.form) { node, current, reader in
+    ConfigValue(syntax: value.syntax, form: value.form, schema: value.schema) {
+      node, current, reader in
       value.read(node, current ?? nil, &reader).map { .some($0) }
     } show: {
       $0.map(value.show) ?? .absent
@@ -82,8 +91,9 @@ extension ConfigValue {
   /// key is left out.
   static func whenPresent<S: ConfigSection>(_ section: ConfigValue<S>) -> Self where V == S? {
     let optional = optional(section)
-    return ConfigValue(syntax: section.syntax, form: section.form, keys: section.keys) {
-      node, current, reader in
+    return ConfigValue(
+      syntax: section.syntax, form: section.form, keys: section.keys, schema: section.schema.present
+    ) { node, current, reader in
       guard node.isNull else { return optional.read(node, current, &reader) }
       let defaults = S.keys.contains(where: \.required) ? "" : ", write {} for its defaults"
       reader.report(node.location, "this section is empty: fill it in\(defaults), or remove it")
@@ -103,7 +113,7 @@ extension ConfigValue where V: Equatable {
   /// One of a few words.
   static func word(_ words: [(name: String, value: V)]) -> Self {
     let names = words.map(\.name)
-    return text(names.joined(separator: " | ")) { value in
+    return text(names.joined(separator: " | "), schema: .words(names)) { value in
       words.first { $0.value == value }?.name
     } parse: { (text) throws(Complaint) in
       for word in words where spellings(of: word.name).contains(text) { return word.value }
@@ -116,7 +126,7 @@ extension ConfigValue where V: Equatable {
 }
 
 extension ConfigValue<Bool> {
-  static let boolean = text("true or false", form: "true | false") {
+  static let boolean = text("true or false", form: "true | false", schema: .boolean) {
     $0 ? "true" : "false"
   } parse: { (text) throws(Complaint) in
     switch text.lowercased() {
@@ -130,7 +140,8 @@ extension ConfigValue<Bool> {
 extension ConfigValue<String> {
   /// Any text of one line that is not empty.
   static func line(_ syntax: String, form: String) -> Self {
-    text(syntax, form: form, show: { $0 }) { (text) throws(Complaint) in
+    text(syntax, form: form, schema: .text(Schema.line, orNumber: true), show: { $0 }) {
+      (text) throws(Complaint) in
       try checkLine(text, syntax)
       return text
     }
@@ -138,7 +149,9 @@ extension ConfigValue<String> {
 
   /// A path. Relative ones count from the directory of the file they are written in, so that a
   /// configuration and its certificates can be moved together.
-  static let path = located("the path of a file", form: "FILE", show: { $0 }) {
+  static let path = located(
+    "the path of a file", form: "FILE", schema: .text(Schema.line, orNumber: true), show: { $0 }
+  ) {
     (text, place) throws(Complaint) in
     try checkLine(text, "the path of a file")
     return FilePath.resolve(text, from: place.file)

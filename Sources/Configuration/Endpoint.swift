@@ -5,7 +5,8 @@ import Bytes
 extension ConfigValue<EndpointAddress> {
   /// To listen on. Port 0: any free one.
   static let bindAddress = text(
-    "an address with a port", form: "HOST:PORT or unix:/PATH", show: { "\($0)" }
+    "an address with a port", form: "HOST:PORT or unix:/PATH", schema: .text(Schema.address),
+    show: { "\($0)" }
   ) { (text) throws(Complaint) in
     if let address = EndpointAddress(parsing: text) { return address }
     // `8080`, `:8080` and `*:8080` are how others write "on every address".
@@ -20,7 +21,8 @@ extension ConfigValue<EndpointAddress> {
 
   /// To connect to.
   static let endpoint = text(
-    "an address with a port", form: "HOST:PORT or unix:/PATH", show: { "\($0)" }
+    "an address with a port", form: "HOST:PORT or unix:/PATH", schema: .text(Schema.address),
+    show: { "\($0)" }
   ) { (text) throws(Complaint) in
     guard let address = EndpointAddress(parsing: text) else { throw Complaint(complaint(text)) }
     if case .hostPort(let hostPort) = address, hostPort.port == 0 {

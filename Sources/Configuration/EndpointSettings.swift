@@ -46,8 +46,10 @@ extension ConfigValue<EndpointSettings> {
   static var endpointSettings: Self {
     let section = Self.section()
     let address = ConfigValue<EndpointAddress>.endpoint
-    return ConfigValue(syntax: address.syntax, form: address.form, keys: section.keys) {
-      node, _, reader in
+    return ConfigValue(
+      syntax: address.syntax, form: address.form, keys: section.keys,
+      schema: address.schema.or(section.schema)
+    ) { node, _, reader in
       if case .mapping = node.content { return section.read(node, nil, &reader) }
       return address.read(node, nil, &reader)
         .map { EndpointSettings(address: $0, location: node.location) }

@@ -67,14 +67,16 @@ public struct HeaderField: Sendable, Equatable {
 }
 
 extension ConfigValue<String> {
-  fileprivate static let headerName = text("the name of a field", form: "NAME", show: { $0 }) {
-    (text) throws(Complaint) in
+  static let headerName = text(
+    "the name of a field", form: "NAME", schema: .text(Schema.token, orNumber: true), show: { $0 }
+  ) { (text) throws(Complaint) in
     try checkFieldName(text)
     return text
   }
 
-  fileprivate static let headerValue = text("a value of one line", show: { $0 }) {
-    (text) throws(Complaint) in
+  fileprivate static let headerValue = text(
+    "a value of one line", schema: .anyText, show: { $0 }
+  ) { (text) throws(Complaint) in
     guard text.utf8.allSatisfy({ ($0 >= 0x20 && $0 != 0x7F) || $0 == 0x09 }) else {
       throw Complaint("\(quoted(text)) has a control character, which no field can carry")
     }
@@ -86,7 +88,10 @@ extension ConfigValue<[HeaderField]> {
   /// A mapping from names to values.
   fileprivate static var headerFields: Self {
     let value = ConfigValue<String>.headerValue
-    return ConfigValue(syntax: "a mapping such as {X-Tenant: chat}", form: "") { node, _, reader in
+    return ConfigValue(
+      syntax: "a mapping such as {X-Tenant: chat}", form: "",
+      schema: .named(Schema.token, value.schema)
+    ) { node, _, reader in
       if node.isNull { return [] }
       guard case .mapping(let entries) = node.content else {
         reader.report(node, expected: "a mapping such as {X-Tenant: chat}")
@@ -107,7 +112,7 @@ extension ConfigValue<[HeaderField]> {
 }
 
 /// A token (RFC 9110 section 5.1) that is not the gateway's own business.
-private func checkFieldName(_ name: String) throws(Complaint) {
+func checkFieldName(_ name: String) throws(Complaint) {
   guard !name.isEmpty, name.utf8.allSatisfy(ASCII.isTokenByte) else {
     throw Complaint(name, isNot: "the name of a field: letters, digits and \"-\"")
   }

@@ -71,7 +71,7 @@ extension HealthSettings: ConfigSection {
 extension ConfigValue<String> {
   /// A request target in origin form (RFC 9112 section 3.2.1).
   fileprivate static let checkPath = text(
-    "a path such as /healthz", form: "/PATH", show: { $0 }
+    "a path such as /healthz", form: "/PATH", schema: .text(#"/[^#\s]*"#), show: { $0 }
   ) { (text) throws(Complaint) in
     guard text.hasPrefix("/"), text.utf8.count <= 1_024,
       text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "#") })
@@ -82,7 +82,8 @@ extension ConfigValue<String> {
 
 extension ConfigValue<StatusRange> {
   fileprivate static let statusRange = text(
-    "a status or a range such as 200-399", form: "STATUS | STATUS-STATUS", show: written
+    "a status or a range such as 200-399", form: "STATUS | STATUS-STATUS",
+    schema: .integer(200...599).or(.text("[2-5][0-9]{2}-[2-5][0-9]{2}")), show: written
   ) { (text) throws(Complaint) in
     let ends = text.split(separator: "-", omittingEmptySubsequences: false)
     let statuses = ends.compactMap { $0.utf8.count == 3 ? UInt16($0) : nil }

@@ -128,7 +128,8 @@ private struct IncludePattern: Sendable {
 extension ConfigValue<IncludePattern> {
   fileprivate static var include: Self {
     let pattern = ConfigValue<String>.includePattern
-    return ConfigValue(syntax: pattern.syntax, form: pattern.form) { node, _, reader in
+    return ConfigValue(syntax: pattern.syntax, form: pattern.form, schema: pattern.schema) {
+      node, _, reader in
       pattern.read(node, nil, &reader).map { IncludePattern(text: $0, location: node.location) }
     } show: {
       pattern.show($0.text)

@@ -119,7 +119,8 @@ public enum MemoryLimit: Sendable, Equatable {
 extension ConfigValue<MemoryLimit> {
   static var memoryLimit: Self {
     let value = ConfigValue<UInt64??>.word("auto", or: .word("off", or: .size(1 << 20...1 << 50)))
-    return ConfigValue(syntax: value.syntax, form: value.form) { node, _, reader in
+    return ConfigValue(syntax: value.syntax, form: value.form, schema: value.schema) {
+      node, _, reader in
       value.read(node, nil, &reader).map { MemoryLimit($0) }
     } show: {
       value.show($0.written)
@@ -137,7 +138,9 @@ public struct RouteLimits: Sendable, Equatable {
 
 extension RouteLimits: ConfigSection {
   static let keys: [ConfigKey<Self>] = [
-    ConfigKey("request_body", \.requestBody, .word("off", or: .size(0...(1 << 40))), "")
+    ConfigKey(
+      "request_body", \.requestBody, .word("off", or: .size(0...(1 << 40))),
+      "A request body; larger ones get 413.")
   ]
 }
 
@@ -145,8 +148,9 @@ extension ConfigValue<Limits> {
   /// The global section, which the routes then start from.
   static var globalLimits: Self {
     let section = Self.section()
-    return ConfigValue(syntax: section.syntax, form: "", keys: section.keys) {
-      node, current, reader in
+    return ConfigValue(
+      syntax: section.syntax, form: "", keys: section.keys, schema: section.schema
+    ) { node, current, reader in
       let limits = section.read(node, current, &reader)
       if let limits { reader.routeLimits = limits.route }
       return limits
@@ -164,8 +168,10 @@ extension ConfigValue<RouteLimits> {
         Limits.keys.map(\.name),
         "it can only be set for the whole gateway, in \"limits\" at the top level"
       ))
-    return ConfigValue(syntax: section.syntax, form: "", keys: section.keys, read: section.read) {
-      limits in
+    return ConfigValue(
+      syntax: section.syntax, form: "", keys: section.keys, schema: section.schema,
+      read: section.read
+    ) { limits in
       guard case .section(let keys) = section.show(limits) else { return .absent }
       return .section(keys.map { ShownKey(name: $0.name, comment: "", value: $0.value) })
     }

@@ -70,9 +70,14 @@ public enum Loader {
 
 extension Snapshot {
   convenience init(_ root: RootSettings) {
+    var upstreams = root.upstreams
+    var routes = root.routes
+    for index in routes.indices {
+      routes[index].addService(to: &upstreams, behind: root.upstreams.count)
+    }
     self.init(
       workers: root.workers, trustedProxies: root.trustedProxies.map(\.block),
-      listeners: root.listeners, upstreams: root.upstreams, routes: root.routes, log: root.log,
+      listeners: root.listeners, upstreams: upstreams, routes: routes, log: root.log,
       limits: root.limits, timeouts: root.timeouts, watchesFiles: root.watch,
       user: root.user, coreDumps: root.coreDumps)
   }

@@ -52,7 +52,9 @@ extension ConfigValue<OriginPolicy> {
   /// Starts from what the section means by itself, not from what the route means without it.
   static var originPolicy: Self {
     let section = Self.section()
-    return ConfigValue(syntax: section.syntax, form: "", keys: section.keys) { node, _, reader in
+    return ConfigValue(
+      syntax: section.syntax, form: "", keys: section.keys, schema: section.schema
+    ) { node, _, reader in
       section.read(node, nil, &reader)
     } show: {
       section.show($0)
@@ -63,7 +65,9 @@ extension ConfigValue<OriginPolicy> {
 extension ConfigValue<AllowedOrigin> {
   fileprivate static let allowedOrigin = text(
     "an origin such as https://app.example.com, same-origin or any",
-    form: "ORIGIN, same-origin or any", show: \.written
+    form: "ORIGIN, same-origin or any",
+    schema: .words(["same-origin", "any"])
+      .or(.text("null", #"[A-Za-z][A-Za-z0-9+.-]*://[^\s/]+"#)), show: \.written
   ) { (text) throws(Complaint) in
     switch text {
     case "any": return .any

@@ -100,9 +100,9 @@ struct WrittenBlock: Sendable {
 
 extension ConfigValue<WrittenBlock> {
   static let addressBlock = text(
-    "an address or a block of addresses", form: "ADDRESS or ADDRESS/PREFIX", show: \.text
-  ) {
-    (text) throws(Complaint) in
+    "an address or a block of addresses", form: "ADDRESS or ADDRESS/PREFIX",
+    schema: .text("[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?"), show: \.text
+  ) { (text) throws(Complaint) in
     guard let block = WrittenBlock(parsing: text) else {
       throw Complaint(
         text, isNot: "an address or a block of addresses, such as 10.0.0.0/8 or 2001:db8::/32")

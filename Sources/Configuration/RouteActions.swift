@@ -111,8 +111,10 @@ extension ConfigValue<RedirectSettings?> {
   static var redirect: Self {
     let target = ConfigValue<RedirectSettings.Target>.redirectTarget
     let section = Self.whenPresent(ConfigValue<RedirectSettings>.section())
-    return ConfigValue(syntax: target.syntax, form: target.form, keys: section.keys) {
-      node, _, reader in
+    return ConfigValue(
+      syntax: target.syntax, form: target.form, keys: section.keys,
+      schema: target.schema.or(section.schema)
+    ) { node, _, reader in
       if case .scalar = node.content, !node.isNull {
         return target.read(node, nil, &reader).map { .some(RedirectSettings(target: $0)) }
       }
@@ -127,7 +129,8 @@ extension ConfigValue<RedirectSettings?> {
 extension ConfigValue<String> {
   /// Whole segments. `/` alone is no segment, which is "".
   fileprivate static let pathPrefix = text(
-    "a path such as /chat", form: "/PATH", show: { $0.isEmpty ? "/" : $0 }
+    "a path such as /chat", form: "/PATH", schema: .text(Schema.path),
+    show: { $0.isEmpty ? "/" : $0 }
   ) { (text) throws(Complaint) in
     try PathPattern.check(text)
     if text.contains("//") { throw Complaint("the path \(quoted(text)) has an empty segment") }
@@ -136,7 +139,7 @@ extension ConfigValue<String> {
 
   fileprivate static var bodyText: Self {
     let bytesMax = 65_536
-    return text("a text", form: "TEXT", show: { $0.isEmpty ? nil : $0 }) {
+    return text("a text", form: "TEXT", schema: .anyText, show: { $0.isEmpty ? nil : $0 }) {
       (text) throws(Complaint) in
       guard text.utf8.count <= bytesMax else {
         throw Complaint("this body has \(text.utf8.count) bytes; at most \(bytesMax) can be given")
@@ -146,7 +149,8 @@ extension ConfigValue<String> {
   }
 
   fileprivate static let contentType = text(
-    "a media type such as text/html; charset=utf-8", form: "TYPE/SUBTYPE", show: { $0 }
+    "a media type such as text/html; charset=utf-8", form: "TYPE/SUBTYPE",
+    schema: .text("\(Schema.token)/\(Schema.token) *(?:;.*)?"), show: { $0 }
   ) { (text) throws(Complaint) in
     let type = text.prefix { $0 != ";" }.split(separator: "/", omittingEmptySubsequences: false)
     let isVisible = text.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F }
@@ -164,7 +168,8 @@ extension ConfigValue<UInt16> {
   ])
 
   fileprivate static let responseStatus = text(
-    "a status from 200 to 599", form: "200 to 599", show: { "\($0)" }
+    "a status from 200 to 599", form: "200 to 599",
+    schema: .integer(200...299, 400...599), show: { "\($0)" }
   ) { (text) throws(Complaint) in
     guard text.utf8.count == 3, let status = UInt16(text), (200...599).contains(status) else {
       throw Complaint(text, isNot: "a status from 200 to 599")
@@ -178,7 +183,10 @@ extension ConfigValue<UInt16> {
 
 extension ConfigValue<RedirectSettings.Target> {
   fileprivate static let redirectTarget = text(
-    "https, a URL or a path", form: "https | https:PORT | URL | /PATH", show: written
+    "https, a URL or a path", form: "https | https:PORT | URL | /PATH",
+    schema: .words(["https"])
+      .or(.text("https:[0-9]{1,5}", #"[Hh][Tt][Tt][Pp][Ss]?://\S+"#, #"/\S*"#)),
+    show: written
   ) { (text) throws(Complaint) in
     if text == "https" { return .https(port: 443) }
     if text.hasPrefix("https:"), !text.hasPrefix("https:/") {

@@ -51,8 +51,10 @@ public enum PathPattern: Sendable, Hashable {
 }
 
 extension ConfigValue<HostPattern> {
-  static let hostPattern = text("a host", form: "HOST, \"*.HOST\" or \"*\"", show: \.written) {
-    (text) throws(Complaint) in
+  static let hostPattern = text(
+    "a host", form: "HOST, \"*.HOST\" or \"*\"",
+    schema: .text(#"\*"#, #"(?:\*\.)?"# + Schema.host, orNumber: true), show: \.written
+  ) { (text) throws(Complaint) in
     if text == "*" { return .any }
     let isWildcard = text.hasPrefix("*.")
     let bytes = Array((isWildcard ? text.dropFirst(2) : text[...]).utf8)
@@ -72,8 +74,9 @@ extension ConfigValue<HostPattern> {
 }
 
 extension ConfigValue<PathPattern> {
-  static let pathPattern = text("a path", form: "/PATH or = /PATH", show: \.written) {
-    (text) throws(Complaint) in
+  static let pathPattern = text(
+    "a path", form: "/PATH or = /PATH", schema: .text("(?:= *)?" + Schema.path), show: \.written
+  ) { (text) throws(Complaint) in
     let isExact = text.hasPrefix("=")
     let path = isExact ? String(text.dropFirst().drop { $0 == " " }) : text
     try PathPattern.check(path)

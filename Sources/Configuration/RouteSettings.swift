@@ -13,6 +13,8 @@ public struct RouteSettings: Sendable, Equatable {
   public var redirect: RedirectSettings?
   public var respond: RespondSettings?
   public var rewrite = RewriteSettings()
+  /// nil: nobody is asked.
+  public var authorize: AuthorizeSettings?
   /// Without an `origins` section: same origin, or no Origin at all.
   public var origins = OriginPolicy(allowsSameOrigin: true, allowsMissing: true)
   public var webSocket = WebSocketSettings()
@@ -29,11 +31,16 @@ public struct RouteSettings: Sendable, Equatable {
   }
 
   /// Equal but for the place in the file.
-  public func isSame(as other: Self) -> Bool {
-    var other = other
-    other.location = location
-    other.upstream = upstream
-    return self == other
+  public func isSame(as other: Self) -> Bool { withoutPlaces == other.withoutPlaces }
+
+  private var withoutPlaces: Self {
+    var copy = self
+    copy.location = SourceLocation()
+    copy.upstream = 0
+    copy.authorize?.location = SourceLocation()
+    copy.authorize?.url.location = SourceLocation()
+    copy.authorize?.upstream = 0
+    return copy
   }
 }
 
@@ -64,6 +71,9 @@ extension RouteSettings: ConfigSection {
       "origins", \.origins, .originPolicy,
       "Which web pages may open a WebSocket here. Without this section: pages of the same origin,"
         + " and programs that send no Origin."),
+    ConfigKey(
+      "authorize", \.authorize, .whenPresent(.section()),
+      "Asks an HTTP service before anything of a request, or of a WebSocket, reaches the backend."),
     ConfigKey("websocket", \.webSocket, .section(), "How WebSockets are carried."),
     ConfigKey("headers", \.headers, .section(), "Fields that are set and removed on the way."),
     ConfigKey(
@@ -83,6 +93,7 @@ extension RouteSettings: ConfigSection {
     route.origins.allowsMissing = false
     route.headers = .example
     route.rewrite = .example
+    route.authorize = .example
     return route
   }
 
@@ -90,6 +101,7 @@ extension RouteSettings: ConfigSection {
   static var examples: [Self] {
     var redirect = example
     redirect.upstreamName = ""
+    redirect.authorize = nil
     redirect.host = .exact("www.example.com")
     redirect.path = .prefix("/")
     redirect.redirect = .example
@@ -108,6 +120,7 @@ extension RouteSettings: ConfigSection {
 
   mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {
     validateAction(written, &reader)
+    validateCopies(written, &reader)
     guard written.areRight("host", "path") else { return }
     validateRewrite(written, &reader)
     validateTarget(written, &reader)
@@ -138,12 +151,24 @@ extension RouteSettings: ConfigSection {
     let plain = Self()
     let idle = [
       ("rewrite", rewrite != plain.rewrite), ("websocket", webSocket != plain.webSocket),
-      ("origins", origins != plain.origins),
+      ("origins", origins != plain.origins), ("authorize", authorize != nil),
     ]
     for case (let name, true) in idle {
       guard let node = written[name] else { continue }
       reader.report(
         node.location, "\(name) means nothing beside \(action.name): there is no upstream")
+    }
+  }
+
+  /// Which of the two the backend should believe is not for us to guess.
+  private func validateCopies(_ written: WrittenSection, _ reader: inout Reader) {
+    guard written.areRight("authorize", "headers"), let authorize,
+      let node = written["authorize"]?["copy"]
+    else { return }
+    for name in authorize.copy {
+      let isSet = headers.request.set.contains { $0.name.lowercased() == name.lowercased() }
+      guard isSet else { continue }
+      reader.report(node.location, "\(quoted(name)) is copied here and set by headers: one of them")
     }
   }
 
@@ -173,7 +198,8 @@ extension ConfigValue<String> {
   /// One of the names under `upstreams`.
   fileprivate static var upstreamName: Self {
     let line = Self.line("the name of an upstream", form: "NAME")
-    return ConfigValue(syntax: line.syntax, form: line.form) { node, _, reader in
+    return ConfigValue(syntax: line.syntax, form: line.form, schema: line.schema) {
+      node, _, reader in
       guard let name = line.read(node, nil, &reader) else { return nil }
       guard let known = reader.upstreamNames, !known.contains(name) else { return name }
       if !reader.isIncomplete {

@@ -9,6 +9,7 @@ public final class Snapshot: Sendable {
   /// Peers whose `X-Forwarded-*` fields count.
   public let trustedProxies: [AddressBlock]
   public let listeners: [ListenerSettings]
+  /// Those of the file, and behind them the services that routes ask.
   public let upstreams: [UpstreamSettings]
   /// In the order of the file, which is the last tie-breaker of routing.
   public let routes: [RouteSettings]

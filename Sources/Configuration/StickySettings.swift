@@ -75,39 +75,51 @@ extension StickySettings: ConfigSection {
 }
 
 extension ConfigValue<ClientKey> {
-  private static var words: [String] { ["client_address", "header", "cookie"] }
+  static let clientKey = key(
+    "client_address, header NAME or cookie NAME",
+    form: "client_address | header NAME | cookie NAME",
+    words: ["client_address", "header", "cookie"])
 
-  static let clientKey = text(
-    "client_address, header NAME or cookie NAME", form: "client_address | header NAME | cookie NAME"
-  ) { key in
+  /// What a client shows, and nobody else has.
+  static let tokenKey = key(
+    "header NAME or cookie NAME", form: "header NAME | cookie NAME", words: ["header", "cookie"])
+
+  private static func key(_ syntax: String, form: String, words: [String]) -> Self {
+    let named = Schema.text(" *(?:header|cookie) +\(Schema.token) *")
+    let schema = words.contains("client_address") ? .words(["client_address"]).or(named) : named
+    return text(syntax, form: form, schema: schema, show: written) { (text) throws(Complaint) in
+      let parts = text.split(separator: " ").map { String($0) }
+      let word = parts.first ?? ""
+      switch (word, parts.count) {
+      case ("client_address", 1) where words.contains(word): return .address
+      case ("header", 2): return .header(try fieldName(parts[1]))
+      case ("cookie", 2): return .cookie(try token(parts[1], "the name of a cookie"))
+      default:
+        let hint = words.contains(word) ? "" : NearestName.hint(for: word, among: words)
+        throw Complaint("\(quoted(text)) is not \(syntax)\(hint)")
+      }
+    }
+  }
+
+  @Sendable private static func written(_ key: ClientKey) -> String {
     switch key {
     case .address: "client_address"
     case .header(let name): "header \(name)"
     case .cookie(let name): "cookie \(name)"
     }
-  } parse: { (text) throws(Complaint) in
-    let parts = text.split(separator: " ")
-    switch (parts.first, parts.count) {
-    case ("client_address", 1): return .address
-    case ("header", 2): return .header(try fieldName(String(parts[1])))
-    case ("cookie", 2): return .cookie(try token(String(parts[1]), "the name of a cookie"))
-    default:
-      let hint = parts.first.map { NearestName.hint(for: String($0), among: words) } ?? ""
-      throw Complaint(
-        "\(quoted(text)) is not client_address, header NAME or cookie NAME"
-          + (words.contains(String(parts.first ?? "")) ? "" : hint))
-    }
   }
 }
 
 extension ConfigValue<String> {
-  fileprivate static let cookieName = text("the name of a cookie", form: "NAME", show: { $0 }) {
-    (text) throws(Complaint) in
+  fileprivate static let cookieName = text(
+    "the name of a cookie", form: "NAME", schema: .text(Schema.token, orNumber: true), show: { $0 }
+  ) { (text) throws(Complaint) in
     try token(text, "the name of a cookie")
   }
 
-  fileprivate static let keyFieldName = text("the name of a field", form: "NAME", show: { $0 }) {
-    (text) throws(Complaint) in
+  fileprivate static let keyFieldName = text(
+    "the name of a field", form: "NAME", schema: .text(Schema.token, orNumber: true), show: { $0 }
+  ) { (text) throws(Complaint) in
     try fieldName(text)
   }
 
@@ -115,7 +127,7 @@ extension ConfigValue<String> {
 
   /// Never part of a message.
   fileprivate static let secret = text(
-    "a text of 16 to 1024 bytes", form: "16 to 1024 bytes", show: { $0 }
+    "a text of 16 to 1024 bytes", form: "16 to 1024 bytes", schema: .anyText, show: { $0 }
   ) { (text) throws(Complaint) in
     guard secretBytes.contains(text.utf8.count) else {
       throw Complaint(

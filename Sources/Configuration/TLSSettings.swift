@@ -3,10 +3,16 @@
 /// TLS towards clients.
 public struct TLSSettings: Sendable, Equatable {
   public enum Version: Sendable, Equatable { case tls12, tls13 }
+  /// Whether clients are asked for a certificate, and whether they need one.
+  public enum ClientAuth: Sendable, Equatable { case none, optional, required }
 
   /// At least one. The client's SNI chooses among them; the first is the default.
   public var certificates: [CertificatePair] = []
   public var minimumVersion = Version.tls12
+  public var clientAuth = ClientAuth.none
+  /// Path of a PEM file: the authorities whose certificates clients may show.
+  public var clientCA: String?
+  public var clientCALocation = SourceLocation()
 
   public init() {}
 }
@@ -19,12 +25,34 @@ extension TLSSettings: ConfigSection {
     ConfigKey(
       "minimum_version", \.minimumVersion, .word([("1.2", .tls12), ("1.3", .tls13)]),
       "The oldest version of TLS a client may use."),
+    ConfigKey(
+      "client_auth", \.clientAuth,
+      .word([("none", .none), ("optional", .optional), ("required", .required)]),
+      "Ask clients for a certificate. optional: one that is wrong is refused; required: so is none."
+    ),
+    ConfigKey(
+      "client_ca", \.clientCA, .optional(.path),
+      "PEM file of the authorities whose certificates clients may show."),
   ]
 
   static var example: Self {
     var tls = Self()
     tls.certificates = [.example]
     return tls
+  }
+
+  mutating func begin(_ node: Node, _ reader: Reader) {
+    clientCALocation = node["client_ca"]?.location ?? node.location
+  }
+
+  mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {
+    guard written.areRight("client_auth", "client_ca") else { return }
+    if clientAuth != .none, clientCA == nil, let node = written["client_auth"] {
+      reader.report(node.location, "client_auth needs client_ca: whose certificates are right?")
+    }
+    if clientAuth == .none, let node = written["client_ca"] {
+      reader.report(node.location, "client_ca means nothing without client_auth")
+    }
   }
 }
 

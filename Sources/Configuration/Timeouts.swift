@@ -97,8 +97,9 @@ extension ConfigValue<Timeouts> {
   /// The global section, which the routes then start from.
   static var globalTimeouts: Self {
     let section = Self.section()
-    return ConfigValue(syntax: section.syntax, form: "", keys: section.keys) {
-      node, current, reader in
+    return ConfigValue(
+      syntax: section.syntax, form: "", keys: section.keys, schema: section.schema
+    ) { node, current, reader in
       let timeouts = section.read(node, current, &reader)
       if let timeouts { reader.timeouts = timeouts }
       return timeouts
@@ -115,8 +116,10 @@ extension ConfigValue<Timeouts> {
         Timeouts.keys.map(\.name),
         "it can only be set for the whole gateway, in \"timeouts\" at the top level"
       ))
-    return ConfigValue(syntax: section.syntax, form: "", keys: section.keys, read: section.read) {
-      timeouts in
+    return ConfigValue(
+      syntax: section.syntax, form: "", keys: section.keys, schema: section.schema,
+      read: section.read
+    ) { timeouts in
       guard case .section(let keys) = section.show(timeouts) else { return .absent }
       return .section(keys.map { ShownKey(name: $0.name, comment: "", value: $0.value) })
     }

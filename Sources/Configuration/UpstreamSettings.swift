@@ -133,7 +133,9 @@ extension UpstreamSettings: ConfigSection {
 
 extension ConfigValue<UpstreamSettings.Host> {
   fileprivate static let upstreamHost = text(
-    "preserve, endpoint or a host", form: "preserve | endpoint | HOST", show: written
+    "preserve, endpoint or a host", form: "preserve | endpoint | HOST",
+    schema: .words(["preserve", "endpoint"]).or(.text(Schema.host + "(?::[0-9]{1,5})?")),
+    show: written
   ) { (text) throws(Complaint) in
     if text == "preserve" { return .preserve }
     if text == "endpoint" { return .endpoint }
@@ -158,8 +160,12 @@ extension ConfigValue<UpstreamSettings.Host> {
 extension ConfigValue<[UpstreamSettings]> {
   /// By name. The names are known to the routes even if the upstream itself has mistakes.
   static var upstreams: Self {
-    let named = Self.named("a mapping from names to upstreams", checkName: checkName, name: \.name)
-    return ConfigValue(syntax: named.syntax, form: "", keys: named.keys) { node, current, reader in
+    let named = Self.named(
+      "a mapping from names to upstreams", pattern: "[0-9A-Za-z_.-]{1,64}", checkName: checkName,
+      name: \.name)
+    return ConfigValue(
+      syntax: named.syntax, form: "", keys: named.keys, schema: named.schema.present
+    ) { node, current, reader in
       guard case .mapping(let entries) = node.content, !entries.isEmpty else {
         reader.report(node, expected: "at least one upstream: a name and its endpoints")
         return nil

@@ -37,8 +37,10 @@ extension UpstreamTLSSettings: ConfigSection {
 }
 
 extension ConfigValue<String> {
-  fileprivate static let serverName = text("a host name without port", form: "HOST", show: { $0 }) {
-    (text) throws(Complaint) in
+  fileprivate static let serverName = text(
+    "a host name without port", form: "HOST", schema: .text(Schema.host, orNumber: true),
+    show: { $0 }
+  ) { (text) throws(Complaint) in
     let bytes = Array(text.utf8)
     guard let authority = Authority(parsing: bytes.span), authority.port == nil else {
       throw Complaint(text, isNot: "a host name without port, such as chat.internal")

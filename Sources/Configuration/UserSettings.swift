@@ -16,6 +16,7 @@ public struct UserSettings: Sendable, Equatable {
 extension ConfigValue<UserSettings> {
   static let user = located(
     "the name or number of a user", form: "USER or USER:GROUP",
+    schema: .text("[^\\s/:]+(?::[^\\s/:]+)?", orNumber: true),
     show: { user in user.group.map { "\(user.name):\($0)" } ?? user.name }
   ) { (text, place) throws(Complaint) in
     let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
@@ -33,6 +34,6 @@ extension ConfigValue<UserSettings> {
 
   private static func isName(_ text: String) -> Bool {
     !text.isEmpty && text.utf8.count <= 256
-      && text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "/") }
+      && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }
   }
 }

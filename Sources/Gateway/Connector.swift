@@ -14,6 +14,9 @@ extension Worker where K: ~Copyable {
     guard let attempt = exchanges[exchange].attempt else { return }
     // The last sweep of a drain must not open anything.
     if isStopped { return refuse(exchange, .refusingWork) }
+    if let question = attempt.authorizes, now >= question.deadline {
+      return refuse(exchange, .connectFailed)
+    }
     let upstream = exchanges[exchange].upstream.plan
     while let endpoint = takeEndpoint(exchange, attempt) {
       if let host = endpoint.plan.host { UpstreamRequest.setHost(host, in: &attempt.request) }
@@ -65,7 +68,9 @@ extension Worker where K: ~Copyable {
     connections[id].exchange = exchange
     exchanges[exchange].setConnection(.backend, id)
     exchanges[exchange].phase = .connecting
-    setTimeout(exchange: exchange, .connect, after: route(of: exchange).timeouts.connect)
+    let question = exchanges[exchange].attempt?.authorizes
+    let deadline = now + route(of: exchange).timeouts.connect
+    setTimeout(exchange: exchange, .connect, at: min(deadline, question?.deadline ?? .never))
     begin(id, exchange, header: proxyHeader(exchange, upstream), isTLS: isTLS)
   }
 
@@ -102,8 +107,9 @@ extension Worker where K: ~Copyable {
     let timeouts = route(of: exchange).timeouts
     let isPlain = exchanges[exchange].forwarding != nil
     exchanges[exchange].phase = .awaitingAnswer
-    setTimeout(
-      exchange: exchange, .answer, after: isPlain ? timeouts.response : timeouts.upgrade)
+    let wait = isPlain ? timeouts.response : timeouts.upgrade
+    let question = exchanges[exchange].attempt?.authorizes
+    setTimeout(exchange: exchange, .answer, at: question?.deadline ?? now + wait)
   }
 
   /// A TLS handshake is complete: a client's request may come, or ours may go to the backend.

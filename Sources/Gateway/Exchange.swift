@@ -41,6 +41,8 @@ final class Attempt {
   var request: [UInt8]
   /// Nil for a plain request.
   let upgrade: UpgradeTerms?
+  /// The exchange is only a question, which the client does not see: whether this may be passed on.
+  var authorizes: PendingRequest?
   private let address: IPAddress?
   private let isSecure: Bool
   /// In the order they were taken.
@@ -133,6 +135,9 @@ struct Exchange: ~Copyable {
     if leg == .client { client = id } else { backend = id }
   }
 
+  /// Counts as a handshake in flight, until there is an answer.
+  var isHandshake: Bool { forwarding == nil || attempt?.authorizes?.offer != nil }
+
   func leg(of id: SlotID) -> Leg { id == client ? .client : .backend }
   func other(than id: SlotID) -> SlotID? { id == client ? backend : client }
 }
@@ -213,6 +218,9 @@ extension Worker where K: ~Copyable {
     let startedAt = exchanges[exchange].startedAt
     let forwarding = exchanges[exchange].forwarding
     if fault.isBadAnswer { endpointAnswered(exchange, well: false) }
+    if let pending = attempt?.authorizes, fault.leavesQuestionOpen {
+      return authorizationFailed(exchange, pending, fault)
+    }
     abandonBackend(exchange)
     detach(exchange, .client)
     remove(exchange)
@@ -251,7 +259,7 @@ extension Worker where K: ~Copyable {
     giveBackEndpoint(exchange)
     guard let gone = exchanges.remove(exchange) else { return }
     switch gone.phase {
-    case .connecting, .awaitingAnswer: if gone.forwarding == nil { handshakesInFlight -= 1 }
+    case .connecting, .awaitingAnswer: if gone.isHandshake { handshakesInFlight -= 1 }
     case .relayingResponse, .bridge, .tunnel: break
     }
   }

@@ -15,6 +15,7 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
   case limitReached, memoryShort, refusingWork
   // The backend, before the answer
   case noEndpoint, connectFailed, backendTLSFailed, backendSilent, backendAnswerBroken
+  case authorizationFailed
   // A bridge or tunnel
   case clientProtocolError, clientMessageTooBig, clientBadUTF8, clientPingRate
   case backendProtocolError, backendMessageTooBig, backendBadUTF8
@@ -108,6 +109,8 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
       Row(504, nil, nil, .backend, "backend_silent", .backendSilent)
     case .backendAnswerBroken:
       Row(502, nil, nil, .backend, "backend_answer_broken", .backendAnswersBroken)
+    case .authorizationFailed:
+      Row(503, nil, nil, .backend, "authorization_failed", .authorizationFailures)
 
     case .clientProtocolError:
       Row(nil, 1002, 1001, .gateway, "client_protocol_error", .clientViolations)

@@ -47,23 +47,25 @@ final class Forwarding {
     self.keepsClient = keepsClient
   }
 
-  /// Of an upgrade that the backend has refused: the one response is relayed, then both sides end.
-  init() {
+  /// Of an upgrade that the backend has refused: the one response is relayed, then both sides end. And
+  /// of a question to an authorization service, which leaves the client's body where it is.
+  init(isRepeatable: Bool = false, keepsClient: Bool = false) {
     request = BodyFraming(.none)
     isRequestComplete = true
     chunksRequest = false
-    isRepeatable = false
-    keepsClient = false
+    self.isRepeatable = isRepeatable
+    self.keepsClient = keepsClient
   }
 }
 
 extension Worker where K: ~Copyable {
   mutating func beginForwarding(
-    _ id: SlotID, _ plan: RoutePlan, _ request: AnsweredRequest, _ client: ClientIdentity
+    _ id: SlotID, _ pending: PendingRequest, _ granted: [GrantedField]
   ) {
+    let (plan, request, client) = (pending.plan, pending.request, pending.client)
     let outgoing = UpstreamRequest.plain(
-      request.head, from: client, edits: plan.headers.request,
-      policy: shared.backendPolicy(of: plan))
+      request.head, from: client, edits: plan.requestEdits,
+      policy: BackendPolicy(of: plan, to: pending.upstream.plan, granted))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     request.facts.route = plan.name
     let attempt = Attempt(
@@ -71,7 +73,8 @@ extension Worker where K: ~Copyable {
     guard
       let exchange = exchanges.insert(
         Exchange(
-          client: id, route: plan, upstream: upstreams[plan.upstream], attempt: attempt, now: now))
+          client: id, route: plan, upstream: pending.upstream, attempt: attempt,
+          now: request.startedAt))
     else { return respond(id, .limitReached, to: request, detail: "exchanges") }
     exchanges[exchange].forwarding = Forwarding(
       request.head, keepsClient: keepsConnection(request.head))
@@ -90,6 +93,11 @@ extension Worker where K: ~Copyable {
       !forwarding.hasStarted, case .awaitingAnswer = exchanges[exchange].phase,
       let client = exchanges[exchange].client
     else { return }
+    if let pending = exchanges[exchange].attempt?.authorizes {
+      // What is read waits, but that a client has gone is seen.
+      if pending.offer == nil { readOnUnlessFull(client) }
+      return
+    }
     forwarding.hasStarted = true
     if !forwarding.isRequestComplete {
       var waiting = ByteQueue()
@@ -108,8 +116,8 @@ extension Worker where K: ~Copyable {
     _ exchange: SlotID, _ id: SlotID, _ forwarding: Forwarding, _ bytes: Span<UInt8>
   ) {
     guard forwarding.hasStarted else {
-      // Behind an upgrade that the backend has refused nothing is read as a request.
-      guard case .connecting = exchanges[exchange].phase else {
+      // Behind an upgrade that has been refused, or a body nobody wants, nothing is read as a request.
+      if case .relayingResponse = exchanges[exchange].phase {
         return metrics.add(.bytesAfterClose, UInt64(bytes.count))
       }
       return keepForLater(id, bytes)
@@ -177,7 +185,9 @@ extension Worker where K: ~Copyable {
       if connections[client].isStream { trailers = takeTrailers(client) }
     }
     if forwarding.chunksRequest, let backend = exchanges[exchange].backend {
-      sendEnd(backend, trailers: trailers)
+      // A backend may take them for fields, of which some are an authorization service's alone.
+      let areWanted = route(of: exchange).authorize == nil
+      sendEnd(backend, trailers: areWanted ? trailers : [])
     }
   }
 

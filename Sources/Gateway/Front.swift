@@ -117,11 +117,12 @@ extension Worker where K: ~Copyable {
       if request.head.hasUnknownExpectation {
         return respond(id, .expectationFailed, to: request)
       }
-      return beginForwarding(id, plan, request, client)
+      return authorize(id, PendingRequest(plan, to: upstreams[plan.upstream], request, client))
     }
     guard passesOrigin(id, request, plan, client) else { return }
     if drainDeadline != nil { return respond(id, .refusingWork, to: request) }
-    beginUpgrade(id, plan, request, client, offer)
+    authorize(
+      id, PendingRequest(plan, to: upstreams[plan.upstream], request, client, offer))
   }
 
   private func findRoute(_ head: RequestHead, _ client: ClientIdentity) -> Int? {
@@ -249,7 +250,7 @@ extension Worker where K: ~Copyable {
   }
 
   /// Unless a body that nobody reads is in the way.
-  private func keepsConnectionUnread(_ head: RequestHead) -> Bool {
+  func keepsConnectionUnread(_ head: RequestHead) -> Bool {
     keepsConnection(head) && !head.hasBody
   }
 

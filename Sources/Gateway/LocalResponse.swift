@@ -231,6 +231,8 @@ struct LocalResponse {
     case .backendSilent, .backendTimedOut, .backendWriteStalled:
       "The backend did not answer in time."
     case .backendAnswerBroken, .backendVanished: "The backend's answer is not valid."
+    case .authorizationFailed:
+      "Whether this request is allowed cannot be told now. Try again later."
     case .gatewayFault: "Something went wrong in the gateway."
     case .clientProtocolError, .clientMessageTooBig,
       .clientBadUTF8, .clientPingRate, .backendProtocolError, .backendMessageTooBig,

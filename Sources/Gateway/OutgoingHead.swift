@@ -72,6 +72,9 @@ struct OutgoingHead<Sink: FieldSink> {
     edits.isEmpty || !ASCII.withSpan(name) { edits.mentions($0) }
   }
 
+  /// Of an authorization service. The route's edits drop what the client said under that name.
+  mutating func granted(_ field: GrantedField) { sink.field(field.name.span, field.value.span) }
+
   /// What the two sides of a WebSocket have agreed on.
   mutating func agreed(_ agreement: HandshakeAgreement) {
     if let subprotocol = agreement.subprotocol { fixed("Sec-WebSocket-Protocol", subprotocol) }
@@ -104,6 +107,11 @@ extension OutgoingHead where Sink == HeadWriter {
     _ method: StaticString, path: [UInt8], _ head: RequestHead
   ) -> Bool {
     ASCII.withSpan(method) { requestLine($0, path: path.span, head) }
+  }
+
+  /// `target`: of the configuration, path and query in one.
+  mutating func requestLine(_ method: StaticString, target: String) -> Bool {
+    ASCII.withSpan(method) { sink.requestLine($0, path: target.utf8.span, query: nil) }
   }
 
   /// The same with the client's own method.
@@ -157,8 +165,16 @@ extension HeaderEdits {
 
   /// Whether the edits remove or replace fields of that name.
   func mentions(_ name: Span<UInt8>) -> Bool {
-    for removed in remove where equalsIgnoringCase(name, removed) { return true }
+    if remove.containsField(name) { return true }
     for field in set where equalsIgnoringCase(name, field.name) { return true }
+    return false
+  }
+}
+
+extension [String] {
+  /// Whether one of these names of fields is `name`; case does not count.
+  func containsField(_ name: Span<UInt8>) -> Bool {
+    for own in self where equalsIgnoringCase(name, own) { return true }
     return false
   }
 }

@@ -40,4 +40,6 @@ struct BackendPolicy: Sendable, Equatable {
   var host = UpstreamSettings.Host.preserve
   /// `Forwarded` is added.
   var addsForwarded = false
+  /// What an authorization service has added.
+  var granted: [GrantedField] = []
 }

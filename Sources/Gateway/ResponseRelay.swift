@@ -30,7 +30,8 @@ extension Worker where K: ~Copyable {
       return
     }
     let forwarding = exchanges[exchange].forwarding ?? Forwarding()
-    let framing = forwarding.begin(head, attempt.head, isDraining: drainDeadline != nil)
+    let framing = forwarding.begin(
+      head, attempt.head, isDraining: drainDeadline != nil, isQuestion: attempt.authorizes != nil)
     let answer = ClientResponse.relayed(
       head, edits: route(of: exchange).headers.response, onStream: connections[client].isStream,
       cookie: stickyCookie(exchange), framing: framing, closes: !forwarding.keepsClient)
@@ -45,6 +46,7 @@ extension Worker where K: ~Copyable {
       exchanges[exchange].forwarding = forwarding
       updateInterest(client)
     }
+    if let pending = attempt.authorizes { authorizationRefused(exchange, client, pending) }
     endpointAnswered(exchange, well: !head.isServerFailure)
     exchanges[exchange].phase = .relayingResponse
     exchanges[exchange].status = UInt16(clamping: head.status)
@@ -142,12 +144,13 @@ extension Worker where K: ~Copyable {
   private mutating func logRelay(_ exchange: SlotID, fault: Fault?) {
     if let fault { metrics.add(fault.counter) }
     guard accessLog.isOn, let attempt = exchanges[exchange].attempt else { return }
+    let detail: StaticString? = attempt.authorizes == nil ? nil : "authorization"
     accessLog.http(
       attempt.facts, method: attempt.head.methodBytes,
       ResponseFacts(
         status: exchanges[exchange].status,
         duration: kernel.now() - exchanges[exchange].startedAt, fault: fault?.word,
-        bytes: exchanges[exchange].relayed[Leg.backend.index]),
+        detail: detail, bytes: exchanges[exchange].relayed[Leg.backend.index]),
       wall: kernel.wallClock())
   }
 }
@@ -160,12 +163,14 @@ extension ResponseHead {
 extension Forwarding {
   /// Decides how the body of `answer` is read and written, and what is kept after it.
   fileprivate func begin(
-    _ answer: ResponseHead, _ request: RequestHead, isDraining: Bool
+    _ answer: ResponseHead, _ request: RequestHead, isDraining: Bool, isQuestion: Bool
   ) -> ResponseFraming {
     let framing: BodyFraming.Length = answer.body(toHEAD: request.isHEAD)
     response = BodyFraming(framing)
     keepsBackend =
       answer.keepsConnection && framing != .untilClose
+    // A question is a GET, so that a body comes that the client has not asked for.
+    if isQuestion, request.isHEAD { keepsBackend = false }
     if isDraining { keepsClient = false }
     switch framing {
     case .none: return .none

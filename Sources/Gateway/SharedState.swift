@@ -22,6 +22,11 @@ final class RoutePlan: Sendable {
   let origins: OriginPolicy
   let webSocket: WebSocketSettings
   let headers: HeaderSettings
+  /// Whom to ask before a request is passed on.
+  let authorize: AuthorizeSettings?
+  /// Of `headers`, and with it: what only an authorization service may say is not the client's to say,
+  /// whatever becomes of the question.
+  let requestEdits: HeaderEdits
   let timeouts: RouteTimeouts
 
   private let settings: RouteSettings
@@ -39,6 +44,10 @@ final class RoutePlan: Sendable {
     origins = settings.origins
     webSocket = settings.webSocket
     headers = settings.headers
+    authorize = settings.authorize
+    var edits = settings.headers.request
+    edits.remove += settings.authorize?.copy ?? []
+    requestEdits = edits
     timeouts = settings.timeouts
   }
 
@@ -168,12 +177,14 @@ extension SharedState {
   var tablesByName: [String: EndpointTable] {
     Dictionary(tables.map { ($0.upstream, $0) }, uniquingKeysWith: { first, _ in first })
   }
+}
 
+extension BackendPolicy {
   /// What a request of this route is changed into.
-  func backendPolicy(of route: RoutePlan) -> BackendPolicy {
-    let upstream = upstreams[route.upstream]
-    return BackendPolicy(
-      rewrite: route.rewrite, host: upstream.host, addsForwarded: upstream.addsForwarded)
+  init(of route: RoutePlan, to upstream: UpstreamPlan, _ granted: [GrantedField]) {
+    self.init(
+      rewrite: route.rewrite, host: upstream.host, addsForwarded: upstream.addsForwarded,
+      granted: granted)
   }
 }
 

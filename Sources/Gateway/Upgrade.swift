@@ -13,21 +13,16 @@ extension Worker where K: ~Copyable {
 
   /// Makes a checked handshake into an exchange and dials a backend.
   mutating func beginUpgrade(
-    _ id: SlotID, _ plan: RoutePlan, _ request: AnsweredRequest, _ client: ClientIdentity,
-    _ asked: HandshakeOffer
+    _ id: SlotID, _ pending: PendingRequest, _ asked: HandshakeOffer, _ granted: [GrantedField]
   ) {
-    // A stream that ended with its request can be no WebSocket.
-    guard !connections[id].pauses.contains(.finished) else {
-      return respond(id, .malformedHandshake, to: request, detail: "ended")
-    }
-    guard handshakesInFlight < max(1, shared.snapshot.limits.handshakes / shared.workerCount)
-    else { return respond(id, .limitReached, to: request, detail: "handshakes") }
+    let (plan, request, client) = (pending.plan, pending.request, pending.client)
+    guard admitsHandshake(id, request) else { return }
     var offer = asked
     if plan.webSocket.compression == .off { offer.deflate = [] }
     offer.key = freshKey()
     let outgoing = UpstreamRequest.upgrade(
-      request.head, from: client, key: offer.key, offer: offer, edits: plan.headers.request,
-      policy: shared.backendPolicy(of: plan))
+      request.head, from: client, key: offer.key, offer: offer, edits: plan.requestEdits,
+      policy: BackendPolicy(of: plan, to: pending.upstream.plan, granted))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     let facts = request.facts
     facts.route = plan.name
@@ -39,13 +34,27 @@ extension Worker where K: ~Copyable {
     guard
       let exchange = exchanges.insert(
         Exchange(
-          client: id, route: plan, upstream: upstreams[plan.upstream], attempt: attempt, now: now))
+          client: id, route: plan, upstream: pending.upstream, attempt: attempt,
+          now: request.startedAt))
     else { return respond(id, .limitReached, to: request, detail: "exchanges") }
     handshakesInFlight += 1
     connections[id].exchange = exchange
     connections[id].pauses.insert(.awaitingAnswer)
     updateInterest(id)
     dial(exchange)
+  }
+
+  /// False when it has been answered that there will be no WebSocket.
+  mutating func admitsHandshake(_ id: SlotID, _ request: AnsweredRequest) -> Bool {
+    // A stream that ended with its request can be no WebSocket.
+    if connections[id].pauses.contains(.finished) {
+      respond(id, .malformedHandshake, to: request, detail: "ended")
+      return false
+    }
+    let most = max(1, shared.snapshot.limits.handshakes / shared.workerCount)
+    if handshakesInFlight < most { return true }
+    respond(id, .limitReached, to: request, detail: "handshakes")
+    return false
   }
 
   mutating func freshKey() -> [UInt8] {
@@ -69,8 +78,9 @@ extension Worker where K: ~Copyable {
   /// behind it; everything else is collected first.
   mutating func answerReceived(_ exchange: SlotID, _ bytes: Span<UInt8>) {
     guard let id = exchanges[exchange].backend else { return }
+    // The answer of an authorization service goes nowhere before `answered()` has looked at it.
     guard connections[id].input.isEmpty, case .awaitingAnswer = exchanges[exchange].phase,
-      let attempt = exchanges[exchange].attempt
+      let attempt = exchanges[exchange].attempt, attempt.authorizes == nil
     else { return collectAnswer(exchange, id, bytes) }
     do throws(HTTPViolation) {
       guard let (head, consumed) = try Self.parse(&connections[id].role, bytes) else {
@@ -137,7 +147,9 @@ extension Worker where K: ~Copyable {
       attempt.informational += 1
       if attempt.informational > Self.informationalMax {
         refuseAnswer(exchange, "too-many-interim-responses")
-      } else if head.status == 103, exchanges[exchange].forwarding != nil {
+      } else if head.status == 103, exchanges[exchange].forwarding != nil,
+        attempt.authorizes == nil
+      {
         relayInterim(exchange, head)
       }
     } else if head.status == 101 {
@@ -146,6 +158,8 @@ extension Worker where K: ~Copyable {
         return refuseAnswer(exchange, "switching-protocols-unasked")
       }
       switching(exchange, head, attempt, terms)
+    } else if let pending = attempt.authorizes, head.status < 300 || head.status >= 500 {
+      authorizationAnswered(exchange, head, pending)
     } else {
       guard let id = exchanges[exchange].backend else { return }
       var waiting = ByteQueue()

@@ -58,6 +58,7 @@ enum UpstreamRequest {
       return passes(field, name, isTrusted: client.isTrusted, edits) && !nominated.contains(name)
     }
     ForwardedHeaders.write(head, client, addsForwarded: policy.addsForwarded, to: &out)
+    for field in policy.granted { out.granted(field) }
   }
 
   /// Puts `host` into a written request in place of the Host it has: endpoints may each have their

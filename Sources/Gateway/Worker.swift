@@ -66,6 +66,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   var isResting = false
   var memory = MemoryPressure.calm
   var pool = Pool()
+  var verdicts = VerdictCache()
   /// In the order of the snapshot.
   var upstreams: [WorkerUpstream]
   /// Exchanges in the queues of `upstreams`.

@@ -19,13 +19,13 @@ final class ContextBuilder {
     "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
   private static let groups = "X25519:P-256"
 
-  /// Tickets (RFC 5077, RFC 8446 section 4.6.1) are on, with keys that OpenSSL makes for this
-  /// context and keeps in memory. One ticket per handshake, not OpenSSL's two: each costs an
+  /// Tickets (RFC 5077, RFC 8446 section 4.6.1) are on, with the keys of `TicketKeys`. One ticket per handshake, not OpenSSL's two: each costs an
   /// encryption and 250 bytes, and a client gets a fresh one whenever it resumes.
   convenience init(server minimum: TLSVersion) throws(TLSSetupFailure) {
     // Safety: a constant method table; the result is checked.
     unsafe try self.init(SSL_CTX_new(TLS_server_method()), minimum: minimum)
     unsafe SSL_CTX_set_num_tickets(handle, 1)
+    unsafe bascule_ssl_ctx_set_ticket_callback(handle, ticketKeyAsked)
     // No 0-RTT: a replayed upgrade would open a second WebSocket.
     unsafe SSL_CTX_set_max_early_data(handle, 0)
     unsafe SSL_CTX_set_recv_max_early_data(handle, 0)
@@ -70,7 +70,9 @@ final class ContextBuilder {
   }
 
   /// Installs a certificate, its chain and its key.
-  func use(_ source: CertificateSource) throws(TLSSetupFailure) -> Leaf {
+  func use(
+    _ source: CertificateSource, _ clients: ClientAuthentication?
+  ) throws(TLSSetupFailure) -> Leaf {
     let chain: [Certificate]
     switch Certificate.readAll(source.certificatePEM) {
     case .success(let certificates): chain = certificates
@@ -90,7 +92,8 @@ final class ContextBuilder {
       }
     }
     try useKey(source)
-    try bindTickets(to: leaf, name: source.name)
+    if let clients { try askClients(clients.caPEM, required: clients.isRequired) }
+    try bindTickets(to: leaf, clients, name: source.name)
     return Leaf(names: leaf.serverNames(), warning: leaf.validityWarning())
   }
 
@@ -106,9 +109,30 @@ final class ContextBuilder {
     else { throw .library("the key does not fit the certificate", certificate: source.name) }
   }
 
-  /// A ticket is good for the certificate it was issued under and no other.
-  private func bindTickets(to leaf: Certificate, name: String) throws(TLSSetupFailure) {
-    let digest = leaf.fingerprint()
+  /// Asks clients for a certificate of one of `authorities`. `required`: those without one are refused.
+  func askClients(_ authorities: [UInt8], required: Bool) throws(TLSSetupFailure) {
+    try trust(authorities)
+    let mode = SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0)
+    unsafe SSL_CTX_set_verify(handle, mode, nil)
+    guard case .success(let certificates) = Certificate.readAll(authorities) else { return }
+    for certificate in certificates {
+      // Safety: OpenSSL copies the name. Clients choose by these names which certificate they send.
+      guard unsafe SSL_CTX_add_client_CA(handle, certificate.handle) == 1 else {
+        throw .library("certificate authority refused")
+      }
+    }
+  }
+
+  /// A ticket is good for the certificate it was issued under and no other, and where the same is
+  /// asked of clients: else a ticket of a listener that asks for nothing would open one that does.
+  private func bindTickets(
+    to leaf: Certificate, _ clients: ClientAuthentication?, name: String
+  ) throws(TLSSetupFailure) {
+    var digest = leaf.fingerprint()
+    if let clients, !digest.isEmpty {
+      let policy = clients.caPEM + [clients.isRequired ? 1 : 0]
+      digest = Digest.hmacSHA256(key: digest.span, policy.span)
+    }
     // Safety: OpenSSL copies the bytes, at most SSL_MAX_SID_CTX_LENGTH (32) of them.
     let isSet = unsafe digest.withUnsafeBufferPointer { bytes in
       unsafe SSL_CTX_set_session_id_context(handle, bytes.baseAddress, UInt32(bytes.count))

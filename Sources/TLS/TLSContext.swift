@@ -48,7 +48,7 @@ public final class TLSContext: @unchecked Sendable {
     var warnings: [String] = []
     for (index, source) in settings.certificates.enumerated() {
       let builder = try ContextBuilder(server: settings.minimumVersion)
-      let leaf = try builder.use(source)
+      let leaf = try builder.use(source, settings.clients)
       for name in leaf.names { names.add(name, certificate: index) }
       if let warning = leaf.warning { warnings.append("\(source.name): \(warning)") }
       builders.append(builder)

@@ -24,6 +24,19 @@ public struct CertificateSource: Sendable {
   }
 }
 
+/// What is asked of clients.
+public struct ClientAuthentication: Sendable {
+  /// The authorities whose certificates count.
+  public var caPEM: [UInt8]
+  /// Who has none is refused; otherwise only a wrong one is.
+  public var isRequired: Bool
+
+  public init(caPEM: [UInt8], isRequired: Bool) {
+    self.caPEM = caPEM
+    self.isRequired = isRequired
+  }
+}
+
 /// For a listener.
 public struct ServerTLS: Sendable {
   /// The first one answers when no name fits, or none was sent.
@@ -31,10 +44,14 @@ public struct ServerTLS: Sendable {
   public var minimumVersion: TLSVersion
   /// ALPN names, most preferred first; empty = ALPN is not answered.
   public var protocols: [String]
+  /// Nil: clients are not asked for certificates.
+  public var clients: ClientAuthentication?
 
   public init(
-    certificates: [CertificateSource], minimumVersion: TLSVersion = .tls12, protocols: [String] = []
+    certificates: [CertificateSource], minimumVersion: TLSVersion = .tls12,
+    protocols: [String] = [], clients: ClientAuthentication? = nil
   ) {
+    self.clients = clients
     self.certificates = certificates
     self.minimumVersion = minimumVersion
     self.protocols = protocols

@@ -25,6 +25,7 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case requestsQueued, queueTimeouts, healthChecks, healthChecksFailed
   case endpointsExhausted, backendSilent, backendAnswersBroken
   case backendRefusals
+  case authorizationRefusals, authorizationFailures, authorizationsKept
   // Bridges and tunnels
   case bridgesOpened, bridgesClosed, tunnelsOpened, tunnelsClosed
   case clientMessages, clientBytes, backendMessages, backendBytes
@@ -108,6 +109,12 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     case .backendSilent: ("backend_silent", "Backends that did not answer in time: 504.")
     case .backendAnswersBroken: ("backend_answers_broken", "Broken answers of backends: 502.")
     case .backendRefusals: ("backend_refusals", "Upgrades a backend answered with no 101.")
+    case .authorizationRefusals:
+      ("authorization_refusals", "Requests an authorization service refused.")
+    case .authorizationFailures:
+      ("authorization_failures", "Requests an authorization service gave no verdict on.")
+    case .authorizationsKept:
+      ("authorizations_kept", "Requests let through by a verdict that was kept.")
     case .bridgesOpened: ("bridges_opened", "WebSockets bridged.")
     case .bridgesClosed: ("bridges_closed", "Bridged WebSockets that have ended.")
     case .tunnelsOpened: ("tunnels_opened", "WebSockets tunnelled.")

@@ -26,6 +26,7 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
   case originRefused, originReported
   case memoryShort, memoryCritical, memoryCalm
   case connectFailed, backendAnswerBroken, backendTLSFailed, resolveFailed
+  case authorizationFailed
   case endpointEjected, endpointBack, endpointsChanged
   case logDropped, gatewayFault
 
@@ -57,6 +58,7 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .connectFailed: (.warn, true, "cannot connect to a backend")
     case .backendAnswerBroken: (.warn, true, "a backend's answer is broken")
     case .backendTLSFailed: (.warn, true, "TLS with a backend failed")
+    case .authorizationFailed: (.warn, true, "an authorization service gave no verdict")
     case .resolveFailed: (.warn, false, "cannot resolve a name")
     // At most one per endpoint in ten seconds.
     case .endpointEjected: (.warn, false, "endpoint taken out")

@@ -8,7 +8,7 @@ enum Arguments: Equatable {
   case check(config: String, whileRunning: Bool)
   case demo(http: UInt16, https: UInt16)
   case echo(port: UInt16)
-  case reference
+  case reference(asSchema: Bool)
   case version
   case help(String?)
 
@@ -40,8 +40,9 @@ enum Arguments: Equatable {
       return .echo(
         port: try port("--port", try options(command, rest, ["--port": "9000"])["--port"]))
     case "reference":
-      _ = try options(command, rest, [:])
-      return .reference
+      let others = rest.filter { $0 != "--schema" }
+      _ = try options(command, others, [:], switches: ["--schema"])
+      return .reference(asSchema: others.count < rest.count)
     default: throw unknown("command", command, commands + ["--help", "--version"])
     }
   }

@@ -24,7 +24,8 @@ enum Command {
     switch arguments {
     case .help(let command): tell(Help.text(for: command))
     case .version: tell("bascule \(Version.text)\n\(Version.libraries)")
-    case .reference: write(Reference.text(), to: StandardStreams.output)
+    case .reference(let asSchema):
+      write(asSchema ? Reference.schema() : Reference.text(), to: StandardStreams.output)
     case .check(let file, let whileRunning): return check(file, whileRunning)
     case .run(let file): return start(file)
     case .echo(let port):

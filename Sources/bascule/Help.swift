@@ -43,9 +43,11 @@ enum Help {
       """
     case "reference":
       """
-      bascule reference
+      bascule reference [--schema]
 
       Prints the complete configuration, every key with its default and what it does.
+
+      --schema   the same as a JSON Schema (draft-07), with which editors complete and check a file
       """
     default:
       """
@@ -55,7 +57,7 @@ enum Help {
         bascule check [--config FILE] [--running]    check a configuration, all of it
         bascule demo [--http PORT] [--https PORT]    try it, with nothing to set up
         bascule echo [--port PORT]                   a WebSocket echo backend
-        bascule reference                            every configuration key, explained
+        bascule reference [--schema]                 every configuration key, explained
         bascule --version
 
       bascule COMMAND --help tells more.

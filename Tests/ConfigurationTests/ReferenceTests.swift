@@ -20,6 +20,15 @@ import Testing
     #expect(try String(contentsOf: file, encoding: .utf8) == Reference.text())
   }
 
+  @Test("conf/schema.json is what `bascule reference --schema` prints")
+  func schemaIsKept() throws {
+    let file = Repository.root.appending(path: "conf/schema.json")
+    if Repository.updates {
+      try Reference.schema().write(to: file, atomically: true, encoding: .utf8)
+    }
+    #expect(try String(contentsOf: file, encoding: .utf8) == Reference.schema())
+  }
+
   @Test("the reference shows every key of every table, with its help")
   func isComplete() {
     var shown: Set<String> = []

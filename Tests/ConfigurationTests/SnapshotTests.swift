@@ -38,6 +38,29 @@ import Testing
     #expect(snapshot.listeners.first?.bind.description == "127.0.0.1:8080")
   }
 
+  @Test("services that routes ask are upstreams behind those of the file, one for each origin")
+  func services() throws {
+    let text = """
+      listeners: [{bind: "127.0.0.1:8080"}]
+      upstreams: {one: {endpoints: ["127.0.0.1:3000"]}}
+      routes:
+        - {path: /0, upstream: one, authorize: {url: "http://a.example/x"}}
+        - {path: /1, upstream: one, authorize: {url: "http://a.example:80/y?z"}}
+        - {path: /2, upstream: one, authorize: {url: "https://A.example"}}
+        - {path: /3, upstream: one, authorize: {url: "https://a.example", ca: a.pem}}
+        - {path: /4, upstream: one, authorize: {url: "http://[::1]?x"}}
+      """
+    let snapshot = try #require(settings(text))
+    #expect(
+      snapshot.upstreams.map(\.name) == [
+        "one", "http://a.example:80", "https://a.example:443", "https://a.example:443 (a.pem)",
+        "http://[::1]:80",
+      ])
+    #expect(snapshot.routes.map { $0.authorize?.upstream } == [1, 1, 2, 3, 4])
+    #expect(snapshot.routes.map { $0.authorize?.url.target } == ["/x", "/y?z", "/", "/", "/?x"])
+    #expect(snapshot.upstreams[2].tls?.verify == true && snapshot.upstreams[1].tls == nil)
+  }
+
   @Test("the numbers of the defaults are those of the documentation")
   func numbers() {
     let limits = Limits()

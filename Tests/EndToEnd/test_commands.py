@@ -28,18 +28,19 @@ def test_version_names_the_libraries():
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["check", "--help"],
-                                       ["demo", "--help"], ["echo", "--help"]])
+                                       ["demo", "--help"], ["echo", "--help"],
+                                       ["reference", "--help"]])
 def test_help(arguments):
     done = run(*arguments)
     assert done.returncode == 0 and "bascule" in done.stdout
     flags = {"run": ["--config"], "check": ["--config", "--running"], "demo": ["--http", "--https"],
-             "echo": ["--port"]}
+             "echo": ["--port"], "reference": ["--schema"]}
     for flag in flags.get(arguments[0], []):
         assert re.search(rf"^{flag} [A-Z ]* +\w", done.stdout, re.M), f"{flag} is not explained"
 
 
 @pytest.mark.parametrize("arguments", [["rnu"], ["run", "--confg", "x"], ["run", "--config"],
-                                       ["check", "--runing"], ["run", "--running"],
+                                       ["check", "--runing"], ["reference", "--shema"], ["run", "--running"],
                                        ["echo", "--port", "no"], ["echo", "--port", "70000"]])
 def test_an_unknown_word_is_one_line_and_exit_64(arguments):
     done = run(*arguments)
@@ -202,7 +203,7 @@ def test_the_lines_of_a_life(tmp_path):
     text = listeners(tls(ports[0], certificate(tmp_path, "one")), f"{{bind: '127.0.0.1:{ports[1]}'}}")
     with run_gateway(text, ports) as running:
         running.process.send_signal(signal.SIGHUP)
-        assert "restart to apply" in running.wait_event(message="signal ignored")["note"]
+        running.wait_event(message="configuration reloaded")
         listening = [e for e in running.events if e.get("message") == "listening"]
         assert [(e["tls"], e["protocols"]) for e in listening] == \
             [("on", "h2, http/1.1"), ("off", "http/1.1")]

@@ -394,3 +394,67 @@ def test_a_drain_tells_many_sockets_evenly_over_its_time():
         for second in range(int(seconds * 0.9)):
             closes = sum(second <= t < second + 1 for t in times)
             assert 0.8 * even <= closes <= 1.2 * even, (second, closes, even)
+
+
+# Tickets and certificates of clients
+
+def resumed(port, context, session=None):
+    """Whether a connection resumed `session`, and the session it has after an answer."""
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        with context.wrap_socket(sock, server_hostname="gateway.example", session=session) as tls:
+            tls.sendall(b"GET /t HTTP/1.1\r\nHost: gateway.example\r\n\r\n")
+            assert tls.recv(4096).startswith(b"HTTP/1.1 200")
+            return tls.session_reused, tls.session
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_tickets_survive_a_reload_and_a_change_of_what_is_asked_of_clients_does_not(
+        backend, tmp_path, version):
+    import ssl
+    authority = Authority(tmp_path)
+    issued = authority.issue("gateway.example")
+    number = ssl.TLSVersion.TLSv1_2 if version == "1.2" else ssl.TLSVersion.TLSv1_3
+    context = client_context(authority, maximum_version=number)
+    port = free_port()
+
+    def text(**tls):
+        certificates = [{"certificate": issued[0], "key": issued[1]}]
+        return configuration(port, [f"127.0.0.1:{backend.port}"], [respond("/t", "x")],
+                             listener={"tls": {"certificates": certificates, **tls}})
+
+    with run_gateway(text(), [port]) as running:
+        reused, session = resumed(port, context)
+        assert not reused
+        reload(running)
+        reused, session = resumed(port, context, session)
+        assert reused
+        reload(running, text(client_auth="optional", client_ca=str(authority.certificate)))
+        reused, _ = resumed(port, context, session)
+        assert not reused, "that ticket was for a listener that asks for nothing"
+
+
+def test_clients_are_asked_for_certificates_where_the_listener_says_so(backend, tmp_path):
+    import ssl
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    issued = authority.issue("gateway.example")
+    port = free_port()
+
+    def text(mode):
+        return configuration(port, [f"127.0.0.1:{backend.port}"], [respond("/t", "x")], listener={
+            "tls": {"certificates": [{"certificate": issued[0], "key": issued[1]}],
+                    "client_auth": mode, "client_ca": str(authority.certificate)}})
+
+    def outcome(issued_to_client):
+        context = client_context(authority)
+        if issued_to_client:
+            context.load_cert_chain(*issued_to_client)
+        try:
+            return resumed(port, context)[0] is False
+        except (ssl.SSLError, ConnectionError):
+            return False
+
+    own, foreign = authority.issue("client.example"), stranger.issue("client.example")
+    with run_gateway(text("required"), [port]) as running:
+        assert [outcome(own), outcome(foreign), outcome(None)] == [True, False, False]
+        reload(running, text("optional"))
+        assert [outcome(own), outcome(foreign), outcome(None)] == [True, False, True]

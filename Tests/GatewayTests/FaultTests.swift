@@ -30,6 +30,7 @@ private let page: [Expected] = [
   Expected(faults: [.expectationFailed], status: 417),
   Expected(faults: [.noEndpoint, .connectFailed, .limitReached, .refusingWork], status: 503),
   Expected(faults: [.memoryShort], status: 503),
+  Expected(faults: [.authorizationFailed], status: 503),
   Expected(faults: [.backendTLSFailed], status: 503, toClient: 1014),
   Expected(faults: [.backendSilent], status: 504),
   Expected(faults: [.backendAnswerBroken], status: 502),

@@ -20,6 +20,8 @@ struct RigSettings {
   var protocols = [ListenerSettings.ApplicationProtocol.http11]
   var expectsProxyHeader = false
   var backends = 1
+  /// Behind the backends there is the authorization service of the route.
+  var hasService = false
   var seed: UInt64 = 1
   var machine = SimulationOptions.calm
 
@@ -72,18 +74,23 @@ final class Rig {
     wakeup = simulation.makeWakeup()
     listener = simulation.listen(Self.front)
     var remotes: [SimulatedRemote] = []
-    for index in 0..<settings.backends {
+    for index in 0..<(settings.backends + (settings.hasService ? 1 : 0)) {
       remotes.append(simulation.remote(at: Self.backendAddress(index)))
     }
     self.remotes = remotes
+    settings.route.authorize?.upstream = 1
+    let services = settings.hasService ? [UpstreamSettings(name: "http://service")] : []
     let snapshot = Snapshot(
-      trustedProxies: settings.trusted, upstreams: [UpstreamSettings(name: "backend")],
+      trustedProxies: settings.trusted,
+      upstreams: [UpstreamSettings(name: "backend")] + services,
       routes: [settings.route, Self.localRoute], limits: settings.limits,
       timeouts: settings.timeouts)
     let plan = UpstreamPlan(
       endpoints: (0..<settings.backends).map { EndpointPlan(address: Self.backendAddress($0)) })
+    let service = UpstreamPlan(
+      endpoints: [EndpointPlan(address: Self.backendAddress(settings.backends))])
     let shared = SharedState(
-      snapshot: snapshot, upstreams: [plan],
+      snapshot: snapshot, upstreams: [plan] + services.map { _ in service },
       process: ProcessFacts(
         workerCount: 1, connections: settings.connections, accessRing: access, errorRing: errors,
         tag: 7, secret: [7]))

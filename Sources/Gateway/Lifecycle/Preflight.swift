@@ -95,8 +95,15 @@ struct Preflight {
     let sources = tls.certificates.compactMap { source($0) }
     guard !sources.isEmpty, sources.count == tls.certificates.count else { return nil }
     let minimum: TLSVersion = tls.minimumVersion == .tls13 ? .tls13 : .tls12
+    var clients: ClientAuthentication?
+    if tls.clientAuth != .none, let path = tls.clientCA {
+      guard let authorities = read(path, tls.clientCALocation) else { return nil }
+      clients = ClientAuthentication(
+        caPEM: authorities, isRequired: tls.clientAuth == .required)
+    }
     let settings = ServerTLS(
-      certificates: sources, minimumVersion: minimum, protocols: listener.protocols.map(\.name))
+      certificates: sources, minimumVersion: minimum, protocols: listener.protocols.map(\.name),
+      clients: clients)
     do throws(TLSSetupFailure) {
       let context = try TLSContext.server(settings)
       for warning in context.warnings { warn(listener.location, warning) }

@@ -45,6 +45,7 @@ struct Supervisor: ~Copyable {
   var memory = MemoryWatch()
   /// Certificates and keys that the running configuration names.
   var secretFiles: Set<String>
+  private var ticketKeyMade: MonotonicTime
   /// Of the last reload that failed.
   var lastMistakes: [Diagnostic] = []
 
@@ -69,6 +70,7 @@ struct Supervisor: ~Copyable {
     guard var prepared = preflight.prepare() else { throw .problems(preflight.mistakes) }
     if let tls { prepared.tls = tls }
     kernel = try Self.system { () throws(Errno) in try LinuxKernel() }
+    ticketKeyMade = kernel.now()
     self.signals = signals
     self.errors = errors
     self.access = access
@@ -232,6 +234,14 @@ struct Supervisor: ~Copyable {
 
   // MARK: End
 
+  private static var ticketKeyLife: TimeSpan { .seconds(12 * 3600) }
+
+  private mutating func renewTicketKey() {
+    guard kernel.now() - ticketKeyMade >= Self.ticketKeyLife else { return }
+    TicketKeys.process.rotate()
+    ticketKeyMade = kernel.now()
+  }
+
   /// SIGTERM drains, a second one stops at once. The workers end by themselves after a drain.
   private mutating func waitForTheEnd() {
     var isDraining = false
@@ -240,6 +250,7 @@ struct Supervisor: ~Copyable {
       if alive.hasFailed { for worker in workers { worker.post(.stop) } }
       lookAtMemory()
       guard let signal = signals.next(timeout: isDraining ? .milliseconds(20) : .seconds(1)) else {
+        renewTicketKey()
         if !isDraining, running.watchesFiles, fileWatch.hasChanged() { reload() }
         continue
       }
