@@ -10,6 +10,10 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("InternalImportsByDefault"),
   .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
 ]
+// Everything the dynamic linker writes is read-only before the first of our code runs.
+let sealed: [LinkerSetting] = [
+  .unsafeFlags(["-Xlinker", "-z", "-Xlinker", "relro", "-Xlinker", "-z", "-Xlinker", "now"])
+]
 // Tests may use Foundation and unsafe helpers; they keep the language mode only.
 let relaxed: [SwiftSetting] = [.swiftLanguageMode(.v6)]
 
@@ -36,7 +40,7 @@ let package = Package(
       swiftSettings: strict),
     .executableTarget(
       name: "bascule", dependencies: ["Gateway", "Configuration", "Kernel", "TLS", "Telemetry"],
-      swiftSettings: strict),
+      swiftSettings: strict, linkerSettings: sealed),
 
     .target(
       name: "Endpoint", dependencies: ["Bytes", "Kernel", "TLS", "CNghttp2"],

@@ -2,6 +2,7 @@
 // Linux calls that Swift's Glibc overlay does not import, or imports awkwardly.
 // No _GNU_SOURCE here: defined in one module only, it makes the modules disagree about fd_set.
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -154,4 +155,27 @@ static inline int linux_child_end(int child) {
   int status = 0;
   if (waitpid(child, &status, WNOHANG) != child) return -1;
   return WIFSIGNALED(status) ? 256 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+// Declared under _GNU_SOURCE and _DEFAULT_SOURCE only. glibc's own apply to every thread.
+#include <sys/types.h>
+int setresuid(uid_t real, uid_t effective, uid_t saved);
+int setresgid(gid_t real, gid_t effective, gid_t saved);
+int getresuid(uid_t *real, uid_t *effective, uid_t *saved);
+int setgroups(size_t count, const gid_t *groups);
+
+// prctl is variadic. Of these every argument counts that is not used.
+static inline int linux_prctl(int option, unsigned long value, unsigned long other) {
+  return prctl(option, value, other, 0, 0);
+}
+
+// glibc has no wrappers for these two. They concern the calling thread, and those it starts later.
+#include <linux/capability.h>
+static inline int linux_capget(struct __user_cap_data_struct *two) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  return (int)syscall(SYS_capget, &header, two);
+}
+static inline int linux_capset(const struct __user_cap_data_struct *two) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  return (int)syscall(SYS_capset, &header, two);
 }

@@ -14,6 +14,7 @@ public struct Limits: Sendable, Equatable {
   public var responseFields = 200
   /// Sockets of clients and to backends; nil: what the descriptor limit carries, at most 65,536.
   public var connections: Int?
+  public var memory = MemoryLimit.auto
   /// Connections of one client address; nil: unlimited.
   public var perAddress: Int?
   /// Upgrade handshakes in flight.
@@ -53,6 +54,11 @@ extension Limits: ConfigSection {
       "Clients at once, each with a connection to a backend of its own; auto: what the"
         + " descriptor limit carries, at most 65536."),
     ConfigKey(
+      "memory", \.memory, .memoryLimit,
+      "Memory. From 90 % of it new connections and WebSockets are refused with 503, from 95 % idle"
+        + " connections are closed as well, and below 85 % all is served again; auto: what the"
+        + " control group (a container) may have, otherwise off."),
+    ConfigKey(
       "per_address", \.perAddress, .word("off", or: .integer(1...1_048_576)),
       "Connections of one client address."),
     ConfigKey(
@@ -81,6 +87,44 @@ extension Limits: ConfigSection {
   private func mention(_ key: String, _ bytes: Int, _ written: WrittenSection) -> String {
     let origin = written[key] == nil ? ", its default" : ""
     return "limits.\(key) (\(bytes) bytes\(origin))"
+  }
+}
+
+/// What the process should not exceed.
+public enum MemoryLimit: Sendable, Equatable {
+  /// The limit of the control group, where there is one.
+  case auto
+  case off
+  case bytes(UInt64)
+
+  /// As two words before a size are read: nil for the first, nil inside for the second.
+  fileprivate init(_ written: UInt64??) {
+    self =
+      switch written {
+      case .none: .auto
+      case .some(.none): .off
+      case .some(.some(let bytes)): .bytes(bytes)
+      }
+  }
+
+  fileprivate var written: UInt64?? {
+    switch self {
+    case .auto: .none
+    case .off: .some(nil)
+    case .bytes(let bytes): bytes
+    }
+  }
+}
+
+extension ConfigValue<MemoryLimit> {
+  static var memoryLimit: Self {
+    let value = ConfigValue<UInt64??>.word("auto", or: .word("off", or: .size(1 << 20...1 << 50)))
+    return ConfigValue(syntax: value.syntax, form: value.form, schema: value.schema) {
+      node, _, reader in
+      value.read(node, nil, &reader).map { MemoryLimit($0) }
+    } show: {
+      value.show($0.written)
+    }
   }
 }
 

@@ -79,6 +79,6 @@ extension Snapshot {
       workers: root.workers, trustedProxies: root.trustedProxies.map(\.block),
       listeners: root.listeners, upstreams: upstreams, routes: routes, log: root.log,
       limits: root.limits, timeouts: root.timeouts, watchesFiles: root.watch, admin: root.admin,
-      text: Reference.dump(root, showsSecrets: false))
+      text: Reference.dump(root, showsSecrets: false), user: root.user, coreDumps: root.coreDumps)
   }
 }

@@ -8,6 +8,8 @@ struct RootSettings: ConfigSection {
   var include: [String] = []
   var workers: Int?
   var watch = false
+  var user: UserSettings?
+  var coreDumps = false
   var trustedProxies: [WrittenBlock] = []
   var log = LogSettings()
   var admin: AdminSettings?
@@ -28,6 +30,15 @@ struct RootSettings: ConfigSection {
     ConfigKey(
       "watch", \.watch, .boolean,
       "Reload when this file, one it includes, a certificate or a key changes, without a signal."),
+    ConfigKey(
+      "user", \.user, .optional(.user),
+      "Started as root, the gateway becomes this user once its ports are bound and its keys are"
+        + " read; files that a reload reads must then be readable for it or for this group. In every"
+        + " case it gives up all capabilities but the one to bind ports below 1024."),
+    ConfigKey(
+      "core_dumps", \.coreDumps, .boolean,
+      "Let the system write the memory of a crash to a file, and debuggers look into it. It holds"
+        + " private keys and what clients send."),
     ConfigKey(
       "trusted_proxies", \.trustedProxies, .list(of: .addressBlock),
       "Peers whose X-Forwarded-* fields and PROXY headers count. Everybody else's fields are"
@@ -55,6 +66,7 @@ struct RootSettings: ConfigSection {
     var root = Self()
     root.include = ["conf.d/*.yaml"]
     root.admin = .example
+    root.user = UserSettings(name: "bascule", group: nil)
     root.trustedProxies = [WrittenBlock(parsing: "10.0.0.0/8")].compactMap(\.self)
     root.listeners = [.example]
     root.upstreams = [.example]

@@ -15,6 +15,9 @@ public final class Snapshot: Sendable {
   public let routes: [RouteSettings]
   /// Changed files are reloaded without a signal.
   public let watchesFiles: Bool
+  /// Whom a process that was started as root becomes.
+  public let user: UserSettings?
+  public let coreDumps: Bool
   public let log: LogSettings
   public let limits: Limits
   public let timeouts: Timeouts
@@ -27,7 +30,8 @@ public final class Snapshot: Sendable {
     workers: Int? = nil, trustedProxies: [AddressBlock] = [], listeners: [ListenerSettings] = [],
     upstreams: [UpstreamSettings] = [], routes: [RouteSettings] = [],
     log: LogSettings = LogSettings(), limits: Limits = Limits(), timeouts: Timeouts = Timeouts(),
-    watchesFiles: Bool = false, admin: AdminSettings? = nil, text: String = ""
+    watchesFiles: Bool = false, admin: AdminSettings? = nil, text: String = "",
+    user: UserSettings? = nil, coreDumps: Bool = false
   ) {
     self.workers = workers
     self.trustedProxies = trustedProxies
@@ -35,6 +39,8 @@ public final class Snapshot: Sendable {
     self.upstreams = upstreams
     self.routes = routes
     self.watchesFiles = watchesFiles
+    self.user = user
+    self.coreDumps = coreDumps
     self.log = log
     self.limits = limits
     self.timeouts = timeouts

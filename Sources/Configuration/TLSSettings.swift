@@ -78,7 +78,8 @@ extension CertificatePair: ConfigSection {
       "The certificate and its chain, PEM."),
     ConfigKey(
       "key", \.key, .path, required: true,
-      "Its private key, PEM. A file whose mode lets everybody read it draws a warning."),
+      "Its private key, PEM. A file that its mode lets everybody read, or others write, is refused:"
+        + " chmod 600, or 640 with the gateway's group."),
   ]
 
   static var example: Self {

@@ -1,5 +1,6 @@
-// Accepting: a bounded number per turn, within the limit of connections. When the table is full, or
-// the process is out of descriptors, the listeners rest and the kernel's backlog holds the arrivals.
+// Accepting: a bounded number per turn, within the limit of connections. When the table is full the
+// listeners rest and the kernel's backlog holds the arrivals. When the process is out of descriptors they
+// rest as well, for a moment, and the arrivals are turned away.
 
 import Configuration
 import Bytes
@@ -39,6 +40,9 @@ extension Worker where K: ~Copyable {
   /// EMFILE must not become a loop at full speed, nor the end.
   private static var acceptPause: TimeSpan { .milliseconds(250) }
 
+  /// In one pause, so that turning away is no loop at full speed either.
+  private static var turnedAwayMax: Int { 512 }
+
   mutating func watchListener(_ index: Int) -> Bool {
     let interest: Interest = listeners[index].isShared ? [.read, .exclusive] : .read
     for socket in listeners[index].sockets
@@ -67,6 +71,7 @@ extension Worker where K: ~Copyable {
       case .failed(let errno):
         metrics.add(.acceptFailures)
         logEvent(.acceptFailed, errno: errno)
+        if errno == .tooManyFiles { turnAwayWaiting(socket) }
         restAccepting(resumeAfter: Self.acceptPause)
         return false
       }
@@ -85,6 +90,15 @@ extension Worker where K: ~Copyable {
       for socket in listeners[index].sockets {
         for _ in 0..<Self.lastAcceptsMax where !accept(socket, listener: index) { break }
       }
+    }
+  }
+
+  /// A client that is left in the backlog waits for as long as it likes, and one that is closed tries
+  /// again elsewhere.
+  private mutating func turnAwayWaiting(_ socket: Descriptor) {
+    for _ in 0..<Self.turnedAwayMax {
+      guard kernel.turnAway(socket) else { return }
+      metrics.add(.connectionsTurnedAway)
     }
   }
 
@@ -109,6 +123,7 @@ extension Worker where K: ~Copyable {
       descriptor: descriptor, peer: peer, listener: listener, role: role(listener),
       tls: session, interest: .read)
     connection.awaitsProxyHeader = isProxied
+    connection.isUnwelcome = memory != .calm
     guard let id = connections.insert(connection) else { return kernel.close(descriptor) }
     clients += 1
     if !isProxied { countAddress(of: peer) }

@@ -85,6 +85,8 @@ struct Connection: ~Copyable {
   var isIdle = false
   /// Nothing has been read but a part of the PROXY header; `peer` is the proxy, and not counted.
   var awaitsProxyHeader = false
+  /// Accepted while memory was short: its requests are refused as long as it is.
+  var isUnwelcome = false
   /// The first error a send met; acted upon when the current event has been handled.
   var failure: Errno?
   /// Bytes that the socket did not take, as they go on the wire.

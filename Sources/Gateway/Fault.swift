@@ -12,7 +12,7 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
   case headTooSlow, bodyTooSlow, expectationFailed, lineTooLong, headTooLarge, bodyTooLarge
   case webSocketVersion, misdirected, noRoute, originRefused
   // Ourselves, before the answer
-  case limitReached, refusingWork
+  case limitReached, memoryShort, refusingWork
   // The backend, before the answer
   case noEndpoint, connectFailed, backendTLSFailed, backendSilent, backendAnswerBroken
   case authorizationFailed
@@ -94,6 +94,8 @@ enum Fault: UInt8, Error, Sendable, CaseIterable {
 
     case .limitReached:
       Row(503, nil, nil, .gateway, "limit_reached", .limitRefusals)
+    case .memoryShort:
+      Row(503, nil, nil, .gateway, closes: true, "memory_short", .memoryRefusals)
     case .refusingWork:
       Row(503, nil, nil, .gateway, closes: true, "refusing_work", .drainRefusals)
 

@@ -102,6 +102,10 @@ extension Worker where K: ~Copyable {
     if case .refused(let violation) = classification {
       return respond(id, .of(violation), to: request, detail: violation.word)
     }
+    let asksForSocket = if case .webSocket = classification { true } else { false }
+    if isRefusedForMemory(id, asksForSocket: asksForSocket) {
+      return respond(id, .memoryShort, to: request)
+    }
     if isMisdirected(id, head) { return respond(id, .misdirected, to: request) }
     if case .plain = classification, servePage(id, request) { return }
     guard let route = findRoute(head, client) else {

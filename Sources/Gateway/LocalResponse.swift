@@ -240,7 +240,7 @@ struct LocalResponse {
     case .misdirected: "This connection is not for that name. Ask on one of its own."
     case .noRoute: "Nothing is served at this address."
     case .originRefused: "The origin of this WebSocket is not allowed here."
-    case .limitReached: "The gateway is at its limit. Try again later."
+    case .limitReached, .memoryShort: "The gateway is at its limit. Try again later."
     case .refusingWork, .drain, .superseded, .routeChanged:
       "The gateway is stopping. Try again later."
     case .noEndpoint, .connectFailed, .backendTLSFailed:

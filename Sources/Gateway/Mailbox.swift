@@ -20,6 +20,8 @@ enum WorkerMessage: Sendable {
   /// For the admin listener: a reload has begun, and what it has come to.
   case reloadBegins
   case reloadEnded(mistakes: [String])
+  /// How short memory is; told again as long as it is critical.
+  case memory(MemoryPressure)
   /// End now.
   case stop
 }

@@ -64,6 +64,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   var isAccepting = true
   /// Out of descriptors: a timer decides when accepting goes on.
   var isResting = false
+  var memory = MemoryPressure.calm
   var pool = Pool()
   var verdicts = VerdictCache()
   /// In the order of the snapshot.
@@ -183,6 +184,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     case .walked(let report): walked(report)
     case .reloadBegins: reloads.reloadBegins()
     case .reloadEnded(let mistakes): reloadEnded(mistakes)
+    case .memory(let pressure): memoryChanged(pressure)
     }
   }
 

@@ -78,13 +78,29 @@ public enum Files {
     return more.count
   }
 
-  /// Whether its mode lets everybody read the file. False as well when nothing can be told.
-  public static func isReadableByAll(_ path: String) -> Bool {
-    guard !path.utf8.contains(0) else { return false }
+  /// The permission bits of a file; nil when nothing can be told.
+  public static func permissions(_ path: String) -> UInt32? {
+    guard !path.utf8.contains(0) else { return nil }
     var status = stat()
     // Safety: the path is NUL-terminated for the call, which writes one stat.
-    guard unsafe stat(path, &status) == 0 else { return false }
-    return status.st_mode & S_IROTH != 0
+    guard unsafe stat(path, &status) == 0 else { return nil }
+    return status.st_mode & 0o777
+  }
+
+  /// Whether something is there that this process may not read.
+  public static func isBarred(_ path: String) -> Bool {
+    // Safety: the path is NUL-terminated for both calls.
+    unsafe access(path, F_OK) == 0 && access(path, R_OK) != 0
+  }
+
+  /// `path` from the root, as seen from the working directory of now.
+  public static func absolute(_ path: String) -> String {
+    if path.hasPrefix("/") { return path }
+    // Safety: getcwd allocates what it returns when it is given nothing, NUL-terminated; freed here.
+    guard let directory = unsafe getcwd(nil, 0) else { return path }
+    defer { unsafe free(directory) }
+    let text = unsafe String(cString: directory)
+    return text == "/" ? text + path : "\(text)/\(path)"
   }
 
   /// The names in a directory, sorted by bytes, without `.` and `..`.
@@ -150,6 +166,12 @@ extension Files {
   public static func removeSocket(_ path: String) {
     // Safety: the path is NUL-terminated for the call.
     _ = unsafe unlink(path)
+  }
+
+  /// Makes a unix socket's file another's, who may then take it away.
+  public static func giveSocket(_ path: String, to owner: ProcessAccount) throws(Errno) {
+    // Safety: the path is NUL-terminated for the call.
+    try check(unsafe lchown(path, owner.user, owner.group))
   }
 }
 

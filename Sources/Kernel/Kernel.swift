@@ -69,6 +69,9 @@ public protocol Kernel: ~Copyable {
   mutating func random() -> UInt64
 
   mutating func accept(_ listener: Descriptor) -> AcceptOutcome
+  /// For when no descriptor is free: takes the next client that waits with the one that is kept for
+  /// this, and closes it, so that it knows. False when none waits, or it did not work.
+  mutating func turnAway(_ listener: Descriptor) -> Bool
   /// Starts a non-blocking connection; the socket has TCP_NODELAY.
   /// `delayingAck`: our first bytes go out at once and carry the ACK that ends the TCP handshake. A
   /// peer that answers in pieces and waits for an ACK between them (Nagle) is slower then.

@@ -17,18 +17,23 @@ public struct LinuxKernel: ~Copyable, Kernel {
   private let events: UnsafeMutablePointer<epoll_event>
   private let randomPool: UnsafeMutablePointer<UInt64>
   private var randomLeft = 0
+  /// Open on nothing, to be given up when a descriptor is needed; -1 when it could not be had back.
+  private var spare: Int32 = -1
 
-  public init() throws(Errno) {
+  /// `keepsSpare`: for `turnAway`.
+  public init(keepsSpare: Bool = false) throws(Errno) {
     epoll = epoll_create1(CInt(EPOLL_CLOEXEC))
     guard epoll >= 0 else { throw Errno(errno) }
     unsafe events = .allocate(capacity: Self.eventsMax)
     unsafe events.initialize(repeating: epoll_event(), count: Self.eventsMax)
     unsafe randomPool = .allocate(capacity: Self.randomWords)
     unsafe randomPool.initialize(repeating: 0, count: Self.randomWords)
+    if keepsSpare { openSpare() }
   }
 
   deinit {
     _ = Glibc.close(epoll)
+    if spare >= 0 { _ = Glibc.close(spare) }
     unsafe events.deallocate()
     unsafe randomPool.deallocate()
   }
@@ -83,6 +88,22 @@ public struct LinuxKernel: ~Copyable, Kernel {
       case let code: return .failed(failure(code))
       }
     }
+  }
+
+  public mutating func turnAway(_ listener: Descriptor) -> Bool {
+    if spare < 0 { openSpare() }
+    guard spare >= 0 else { return false }
+    _ = Glibc.close(spare)
+    spare = -1
+    defer { openSpare() }
+    guard case .accepted(let descriptor, _) = accept(listener) else { return false }
+    close(descriptor)
+    return true
+  }
+
+  private mutating func openSpare() {
+    // Safety: the path is a literal.
+    spare = unsafe open("/dev/null", O_RDONLY | O_CLOEXEC)
   }
 
   public mutating func connect(

@@ -5,7 +5,8 @@
 /// A count that only grows, kept per worker in `WorkerMetrics`.
 public enum Counter: UInt8, CaseIterable, Sendable {
   // Connections and TLS
-  case connectionsAccepted, connectionsClosed, acceptFailures, proxyRefusals
+  case connectionsAccepted, connectionsClosed, acceptFailures, connectionsTurnedAway
+  case proxyRefusals
   case tls12Handshakes, tls12Resumptions, tls13Handshakes, tls13Resumptions, tlsFailures
   case tlsHandshakeTimeouts, backendTLSFailures
   // Requests and handshakes
@@ -14,7 +15,7 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case handshakesAccepted, handshakesMalformed, handshakesVersion, handshakesMissed
   case handshakesUnserved, handshakesFailed, handshakesAbandoned
   case routesMissed, originRefusals, originReports
-  case limitRefusals, drainRefusals
+  case limitRefusals, memoryRefusals, memoryCloses, drainRefusals
   case requestsMisdirected
   // HTTP/2
   case http2Connections, http2Streams, http2Violations
@@ -77,6 +78,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
       Row("proxy_refusals", "Connections refused for their PROXY header or for who they come from.")
     case .acceptFailures:
       Row("accept_failures", "accept() calls that failed, for want of descriptors.")
+    case .connectionsTurnedAway:
+      Row("connections_turned_away", "Connections closed at once for want of a descriptor.")
     case .tls12Handshakes:
       Row(
         "tls12_handshakes", "Full handshakes of TLS 1.2.", in: .tlsHandshakes,
@@ -145,6 +148,10 @@ public enum Counter: UInt8, CaseIterable, Sendable {
         #"result="origin_refused""#)
     case .originReports: Row("origin_reports", "Origins let through by report_only.")
     case .limitRefusals: Row("limit_refusals", "Requests refused by a limit of ours: 503.")
+    case .memoryRefusals:
+      Row("memory_refusals", "Requests refused because memory is short: 503, REFUSED_STREAM.")
+    case .memoryCloses:
+      Row("memory_closes", "Idle connections closed because memory is short.")
     case .drainRefusals: Row("drain_refusals", "Requests refused while draining: 503.")
     case .requestsMisdirected:
       Row("requests_misdirected", "Requests for a name the connection is not for: 421.")

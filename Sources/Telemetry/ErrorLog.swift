@@ -25,6 +25,7 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
   case successorStarted, successorFailed, superseded
   case acceptFailed, connectionsFull, addressFull, proxyRefused, tlsFailed, http2Failed, http2Flood
   case originRefused, originReported
+  case memoryShort, memoryCritical, memoryCalm
   case connectFailed, backendAnswerBroken, backendTLSFailed, resolveFailed
   case authorizationFailed
   case endpointEjected, endpointBack, endpointsChanged
@@ -49,6 +50,9 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .dismissing: (.info, false, "telling a part of the WebSockets to go")
     case .acceptFailed: (.error, true, "cannot accept connections")
     case .connectionsFull: (.warn, true, "connection limit reached")
+    case .memoryShort: (.warn, false, "memory is short: new connections are refused")
+    case .memoryCritical: (.warn, true, "memory is very short: idle connections are closed")
+    case .memoryCalm: (.info, false, "memory suffices again")
     case .proxyRefused: (.warn, true, "connection without PROXY header of a trusted proxy refused")
     case .addressFull: (.warn, true, "a client has too many connections")
     case .tlsFailed: (.info, true, "TLS with a client failed")

@@ -85,7 +85,9 @@ enum Command {
     "\(count) \(noun)\(count == 1 ? "" : "s")"
   }
 
-  private static func start(_ file: String) -> Int32 {
+  private static func start(_ path: String) -> Int32 {
+    // The process leaves its directory, and reads everything again for a reload.
+    let file = Files.absolute(path)
     let loaded = load(file)
     switch loaded.result {
     case .failure(let problems, let readable): return report(problems, readable)

@@ -185,21 +185,6 @@ def test_a_missing_key_is_told_where_the_key_is_named(tmp_path):
     assert text.splitlines()[int(line) - 1][int(column) - 1:].startswith("'absent.key'")
 
 
-def test_a_key_that_everybody_can_read_draws_a_warning(tmp_path):
-    pem, key = certificate(tmp_path, "one")
-    port = free_port()
-    text = listeners(tls(port, (pem, key)))
-    assert run("check", text=text, tmp_path=tmp_path).stderr == ""
-    key.chmod(0o644)
-    done = run("check", text=text, tmp_path=tmp_path)
-    assert done.returncode == 0 and "ok (" in done.stdout
-    assert re.fullmatch(rf".*bascule\.yaml:2:\d+: warning: .*chmod 640 {key}\n", done.stderr)
-    with run_gateway(text, [port]) as running:
-        find = lambda: next((e for e in running.events if "chmod" in e.get("message", "")), None)
-        warning = wait_until(find, what="the warning")
-        assert warning["level"] == "warn" and str(key) in warning["message"]
-
-
 def test_a_listener_for_http2_alone_draws_a_warning(tmp_path):
     text = listeners("{bind: '127.0.0.1:0', protocols: [h2]}")
     done = run("check", text=text, tmp_path=tmp_path)

@@ -29,6 +29,7 @@ private let page: [Expected] = [
   Expected(faults: [.misdirected], status: 421),
   Expected(faults: [.expectationFailed], status: 417),
   Expected(faults: [.noEndpoint, .connectFailed, .limitReached, .refusingWork], status: 503),
+  Expected(faults: [.memoryShort], status: 503),
   Expected(faults: [.authorizationFailed], status: 503),
   Expected(faults: [.backendTLSFailed], status: 503, toClient: 1014),
   Expected(faults: [.backendSilent], status: 504),

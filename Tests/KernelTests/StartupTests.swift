@@ -259,13 +259,42 @@ struct ProcessLimitTests {
 
   @Test("the groups that limit CPUs are found among the others")
   func groups() {
-    #expect(CPUQuota.group(of: "0::/") == .version2(path: "/"))
-    #expect(CPUQuota.group(of: "0::/a.slice/b:c") == .version2(path: "/a.slice/b:c"))
-    #expect(CPUQuota.group(of: "4:cpu,cpuacct:/docker/x") == .version1(path: "/docker/x"))
-    #expect(CPUQuota.group(of: "3:cpuset:/x") == nil)
-    #expect(CPUQuota.group(of: "1:name=systemd:/x") == nil)
-    #expect(CPUQuota.group(of: "garbage") == nil)
-    #expect(CPUQuota.ancestors(of: "/a/b") == ["/a/b", "/a", ""])
-    #expect(CPUQuota.ancestors(of: "/") == [""])
+    let group = { ControlGroup.group(of: $0, "cpu") }
+    #expect(group("0::/") == .version2(path: "/"))
+    #expect(group("0::/a.slice/b:c") == .version2(path: "/a.slice/b:c"))
+    #expect(group("4:cpu,cpuacct:/docker/x") == .version1(path: "/docker/x"))
+    #expect(ControlGroup.group(of: "4:cpu,memory:/x", "memory") == .version1(path: "/x"))
+    #expect(group("3:cpuset:/x") == nil)
+    #expect(group("1:name=systemd:/x") == nil)
+    #expect(group("garbage") == nil)
+    #expect(ControlGroup.ancestors(of: "/a/b") == ["/a/b", "/a", ""])
+    #expect(ControlGroup.ancestors(of: "/") == [""])
+  }
+
+  @Test("a limit of memory is what the group's file says, unless it says that there is none")
+  func memoryLimit() {
+    #expect(MemoryUse.limit("536870912\n") == 536_870_912)
+    #expect(MemoryUse.limit("max\n") == nil)
+    #expect(MemoryUse.limit("9223372036854771712\n") == nil)
+    #expect(MemoryUse.limit("0\n") == nil)
+    #expect(MemoryUse.limit("") == nil)
+  }
+
+  @Test("what a group could give back is not counted as used")
+  func memoryOfAGroup() {
+    let statistics = "anon 100\nfile 30\nslab_reclaimable 20\nslab_unreclaimable 7\n"
+    #expect(MemoryUse.used("200\n", statistics, ["file", "slab_reclaimable"]) == 150)
+    #expect(MemoryUse.used("40\n", statistics, ["file", "slab_reclaimable"]) == 0)
+    #expect(MemoryUse.used("40\n", "", ["file"]) == 40)
+    #expect(MemoryUse.used("", statistics, ["file"]) == nil)
+    #expect(MemoryUse.used("5", "file x\nfile\n\n", ["file"]) == 5)
+  }
+
+  @Test("what is resident is read from the second number, in pages")
+  func resident() {
+    #expect(MemoryUse.pages("1000 25 3 4 0 5 0\n") == 25)
+    #expect(MemoryUse.pages("1000") == nil)
+    #expect(MemoryUse.pages("a b") == nil)
+    #expect(MemoryUse.resident() ?? 0 > 1 << 20)
   }
 }

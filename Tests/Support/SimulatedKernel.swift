@@ -39,6 +39,15 @@ public struct SimulatedKernel: Kernel {
     return .accepted(accepted, socket.address)
   }
 
+  public func turnAway(_ descriptor: Descriptor) -> Bool {
+    guard case .listener(let listener)? = simulation.objects[descriptor.number] else {
+      return misuse(false, "turnAway on \(descriptor.number)")
+    }
+    guard !listener.pending.isEmpty else { return false }
+    close(simulation.open(.socket(listener.pending.removeFirst())))
+    return true
+  }
+
   public func connect(_ address: SocketAddress) -> ConnectOutcome {
     connect(address, delayingAck: false)
   }

@@ -133,6 +133,10 @@ extension Worker where K: ~Copyable {
   ) {
     switch event {
     case .request(let stream, let head, let ends):
+      guard !isRefusedForMemory(front.carrier, asksForSocket: head.protocolName != nil) else {
+        metrics.add(.memoryRefusals)
+        return front.session.reset(stream, .refusedStream)
+      }
       guard let id = openStream(front, stream) else { return }
       if ends { streamEnded(id) }
       front.waiting.append(WaitingRequest(stream: id, head: head))

@@ -5,7 +5,7 @@ import Bytes
 import Kernel
 
 struct FileWatch {
-  private var paths: Set<String> = []
+  private(set) var paths: Set<String> = []
   private var stamps: [String: FileStamp] = [:]
   private var isUnsettled = false
 

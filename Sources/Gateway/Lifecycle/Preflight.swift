@@ -19,6 +19,8 @@ struct Prepared {
   /// Of the admin listener.
   var admin: SocketAddress?
   var tls: [TLSContext?]
+  /// Whom a process that is root becomes.
+  var identity: ProcessAccount?
   /// What is no reason not to start.
   var warnings: [Diagnostic]
 }
@@ -67,11 +69,31 @@ struct Preflight {
     let admin = snapshot.admin.flatMap { bindAddress($0.bind, $0.location) }
     let upstreams = snapshot.upstreams.map { upstream($0) }
     let connections = connectionLimit(workers: workerCount)
+    let identity = snapshot.user.flatMap { account(of: $0) }
     guard problems.isEmpty else { return nil }
     return Prepared(
       snapshot: snapshot, workerCount: workerCount, connections: connections,
       upstreams: upstreams, addresses: addresses.compactMap { $0 }, admin: admin, tls: tls,
-      warnings: warnings)
+      identity: identity, warnings: warnings)
+  }
+
+  private mutating func account(of settings: UserSettings) -> ProcessAccount? {
+    guard var identity = Accounts.user(settings.name) else {
+      report(settings.location, "there is no user \(settings.name) here")
+      return nil
+    }
+    if let name = settings.group {
+      guard let group = Accounts.group(name) else {
+        report(settings.location, "there is no group \(name) here")
+        return nil
+      }
+      identity.group = group
+    }
+    if identity.isRoot {
+      report(settings.location, "user \(settings.name) is root by another name")
+      return nil
+    }
+    return identity
   }
 
   // MARK: TLS
@@ -104,11 +126,7 @@ struct Preflight {
   private mutating func source(_ pair: CertificatePair) -> CertificateSource? {
     let certificate = read(pair.certificate, pair.certificateLocation)
     let key = read(pair.key, pair.keyLocation)
-    if key != nil, Files.isReadableByAll(pair.key) {
-      warn(
-        pair.keyLocation,
-        "the mode of the private key \(pair.key) lets everybody read it: chmod 640 \(pair.key)")
-    }
+    if let key, key.contains("PRIVATE KEY-----".utf8) { checkMode(pair) }
     guard let certificate, let key, isPair(certificate, key, pair) else { return nil }
     let source = CertificateSource(
       certificatePEM: certificate, keyPEM: key, name: pair.certificate)
@@ -119,6 +137,24 @@ struct Preflight {
       report(pair.location, "\(pair.certificate) with \(pair.key): \(error.reason)")
       return nil
     }
+  }
+
+  /// Whoever has the key is the gateway to every client.
+  private mutating func checkMode(_ pair: CertificatePair) {
+    guard let mode = Files.permissions(pair.key) else { return }
+    let danger =
+      if mode & 0o004 != 0 {
+        "lets everybody read it"
+      } else if mode & 0o022 != 0 {
+        "lets others change it"
+      } else {
+        ""
+      }
+    guard !danger.isEmpty else { return }
+    let octal = String(mode, radix: 8)
+    report(
+      pair.keyLocation,
+      "the mode of the private key \(pair.key) (\(octal)) \(danger): chmod 640 \(pair.key)")
   }
 
   /// Whether each file holds its kind of PEM (RFC 7468), which OpenSSL would say less plainly.

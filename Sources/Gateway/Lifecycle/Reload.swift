@@ -180,6 +180,8 @@ extension Supervisor {
     let isElsewhere = next.log.access != running.log.access && next.log.access != .off
     let changes = [
       ("workers", next.workers != running.workers),
+      ("user", next.user?.name != running.user?.name || next.user?.group != running.user?.group),
+      ("core_dumps", next.coreDumps != running.coreDumps),
       ("limits.connections", next.limits.connections != running.limits.connections),
       ("admin", next.admin != running.admin),
       ("log.access", isElsewhere && running.log.access != .off),

@@ -44,6 +44,7 @@ struct Supervisor: ~Copyable {
   var running: Snapshot
   var slots: [ListenerSlot] = []
   var fileWatch = FileWatch()
+  var memory = MemoryWatch()
   /// Certificates and keys that the running configuration names.
   var secretFiles: Set<String>
   private var ticketKeyMade: MonotonicTime
@@ -70,6 +71,10 @@ struct Supervisor: ~Copyable {
       snapshot.log.access == .stderr
       ? errors
       : try Self.system { () throws(Errno) in try LogWriter(output: StandardStreams.output) }
+    // Before there are keys in the memory.
+    try Self.system { () throws(Errno) in
+      try Hardening.hideMemory(allowsDumps: snapshot.coreDumps)
+    }
     var preflight = Preflight(snapshot, inherited: inheritance)
     guard var prepared = preflight.prepare() else { throw .problems(preflight.mistakes) }
     if let tls { prepared.tls = tls }
@@ -88,7 +93,7 @@ struct Supervisor: ~Copyable {
     log = ErrorLog(ring: errors.ring, metrics: metrics, level: .info)
   }
 
-  private static func system<Value: ~Copyable>(
+  static func system<Value: ~Copyable>(
     _ body: () throws(Errno) -> Value
   ) throws(StartFailure) -> Value {
     do throws(Errno) {
@@ -113,6 +118,7 @@ struct Supervisor: ~Copyable {
     let board = EndpointBoard(shared)
     self.board = board
     log = ErrorLog(ring: errors.ring, metrics: metrics, level: shared.logLevel)
+    try giveUpRights()
     do throws(Errno) {
       try errors.start(name: "log")
       if access !== errors { try access.start(name: "access-log") }
@@ -255,7 +261,7 @@ struct Supervisor: ~Copyable {
         alive.add(-1)
         mailbox.end()
       }
-      guard let kernel = try? LinuxKernel() else { return alive.noteFailure() }
+      guard let kernel = try? LinuxKernel(keepsSpare: true) else { return alive.noteFailure() }
       var worker = Worker(
         kernel: kernel, shared: shared, index: index, metrics: metrics, mailbox: mailbox,
         wakeup: wakeup.descriptor, listeners: listeners)
@@ -281,6 +287,7 @@ struct Supervisor: ~Copyable {
       // All or none: fewer workers than configured would go unnoticed.
       if alive.hasFailed { for worker in workers { worker.post(.stop) } }
       lookAfterSuccessor()
+      lookAtMemory()
       let isSettled = !succession.isUnderWay && !isEnding
       guard let signal = signals.next(timeout: isSettled ? .seconds(1) : .milliseconds(20)) else {
         renewTicketKey()
