@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -87,7 +88,7 @@ def test_a_part_of_the_sockets_is_told_to_go():
         wires = [frames.open_websocket(running.address) for _ in range(20)]
         assert ask(port, "/drain?percent=200", "POST", fields=CHANGE).status == 400
         assert ask(port, "/drain?percent=10", "POST", fields=CHANGE).status == 202
-        running.wait_event(event="close", why="drain")
+        running.wait_event(10, event="close", why="drain")
         harness.wait_until(lambda: b"bascule_drain_closes_total 2" in ask(port, "/metrics").body)
         frames.open_websocket(running.address).close()
         for wire in wires:
@@ -105,6 +106,26 @@ def test_the_configuration_is_shown_without_its_secrets():
         assert answer.status == 200 and answer.fields["content-type"].startswith("text/plain")
         assert "X-Tenant: shown" in answer.text and answer.text.count("(hidden)") == 3
         assert not any(secret in answer.text for secret in secrets)
+
+
+def test_a_reload_keeps_counts_and_is_counted():
+    with AsyncBackend(echo) as backend, administered([backend.port]) as (running, port):
+        path = pathlib.Path(running.directory) / "bascule.yaml"
+        text = path.read_text()
+        with connect(running.url("/a")) as client:
+            path.write_text(text + "trusted_proxies: [10.9.8.7]\n")
+            running.process.send_signal(signal.SIGHUP)
+            wait_sample(port, "bascule_reload_ok_total", 1)
+            found = samples(port)
+            assert found['bascule_route_websockets_open{route="*/"}'] == 1
+            assert found['bascule_route_requests_total{route="*/"}'] == 1
+            wait_until(lambda: "10.9.8.7" in ask(port, "/config").text)
+            client.send("x")
+            assert client.recv() == "x"
+        path.write_text(text + "nonsense: 1\n")
+        running.process.send_signal(signal.SIGHUP)
+        wait_sample(port, "bascule_reload_failed_total", 1)
+        wait_sample(port, 'bascule_route_websockets_open{route="*/"}', 0)
 
 
 # Metrics

@@ -63,7 +63,7 @@ extension Supervisor {
   }
 
   private mutating func change(to snapshot: Snapshot, _ files: Set<String>) {
-    let open = slots.filter(\.isOpen).map(\.bound)
+    let open = slots.filter(\.isOpen).map(\.bound) + (admin.map { [$0.bound] } ?? [])
     var preflight = Preflight(snapshot, for: .reload(open: open))
     let found = preflight.prepare()
     secretFiles = preflight.filesRead
