@@ -113,7 +113,10 @@ extension Worker where K: ~Copyable {
   ) {
     guard let forwarding = exchanges[exchange].forwarding else { return }
     metrics.add(.authorizationRefusals)
-    if pending.offer != nil { handshakesInFlight -= 1 }
+    if pending.offer != nil {
+      handshakesInFlight -= 1
+      metrics.add(.handshakesUnauthorized)
+    }
     if forwarding.keepsClient {
       forwarding.hasStarted = true
       return readOnUnlessFull(client)

@@ -217,7 +217,7 @@ extension Worker where K: ~Copyable {
     let client = exchanges[exchange].client
     let startedAt = exchanges[exchange].startedAt
     let forwarding = exchanges[exchange].forwarding
-    if forwarding == nil { metrics.count(handshakeFailed: fault) }
+    if exchanges[exchange].isHandshake { metrics.count(handshakeFailed: fault) }
     if fault.isBadAnswer { endpointAnswered(exchange, well: false) }
     if let pending = attempt?.authorizes, fault.leavesQuestionOpen {
       return authorizationFailed(exchange, pending, fault)
@@ -237,7 +237,7 @@ extension Worker where K: ~Copyable {
   mutating func abandon(_ exchange: SlotID, _ fault: Fault) {
     if let attempt = exchanges[exchange].attempt {
       metrics.add(fault.counter, 1)
-      if exchanges[exchange].forwarding == nil { metrics.count(handshakeFailed: fault) }
+      if exchanges[exchange].isHandshake { metrics.count(handshakeFailed: fault) }
       logResponse(
         attempt.facts, method: attempt.head.methodBytes,
         ResponseFacts(

@@ -164,15 +164,17 @@ extension Worker where K: ~Copyable {
     ASCII.appendHex(UInt64(shared.process.tag), digits: 8, to: &name)
     name.append(UInt8(ascii: "-"))
     ASCII.appendHex(UInt64(index) << 40 | nextExchange, digits: 12, to: &name)
-    // Only the lines of the access log have them.
-    let isOn = accessLog.isOn || shared.snapshot.admin != nil
+    let keepsFacts = self.keepsFacts
     return ConnectionFacts(
       id: name, client: client.text, proto: protocolWord(id, head), tls: tlsVersion(id),
-      host: isOn ? Array((head.host?.description ?? "").utf8) : [],
-      path: isOn ? Array(head.bytes[head.path]) : [],
+      host: keepsFacts ? Array((head.host?.description ?? "").utf8) : [],
+      path: keepsFacts ? Array(head.bytes[head.path]) : [],
       origin: head.values(of: .origin).first.map { Array(head.bytes[$0]) },
       requestID: client.requestID)
   }
+
+  /// For the lines of the access log, and for the admin listener's list.
+  var keepsFacts: Bool { accessLog.isOn || shared.snapshot.admin != nil }
 
   /// The same check for every handshake, before an endpoint is chosen.
   private mutating func passesOrigin(

@@ -2,6 +2,19 @@
 
 import Synchronization
 
+/// Those of a process by the names of routes: a reload changes nothing about what has been counted.
+final class RouteBook: Sendable {
+  private let counts = Mutex<[String: RouteCounts]>([:])
+
+  func counts(of route: String) -> RouteCounts {
+    counts.withLock { counts in
+      let found = counts[route] ?? RouteCounts()
+      counts[route] = found
+      return found
+    }
+  }
+}
+
 final class RouteCounts: Sendable {
   private let requests = Atomic<UInt64>(0)
   private let opened = Atomic<UInt64>(0)

@@ -28,15 +28,19 @@ final class RoutePlan: Sendable {
   /// whatever becomes of the question.
   let requestEdits: HeaderEdits
   let timeouts: RouteTimeouts
-  let counts = RouteCounts()
+  let counts: RouteCounts
 
   private let settings: RouteSettings
   private let upstreamSettings: UpstreamSettings?
 
-  init(_ settings: RouteSettings, _ upstreamSettings: UpstreamSettings?) {
+  init(
+    _ settings: RouteSettings, _ upstreamSettings: UpstreamSettings?,
+    _ book: RouteBook = RouteBook()
+  ) {
     self.settings = settings
     self.upstreamSettings = upstreamSettings
     name = settings.displayName
+    counts = book.counts(of: settings.displayName)
     upstream = settings.upstream
     redirect = settings.redirect
     respond = settings.respond
@@ -129,7 +133,8 @@ final class SharedState: Sendable {
     self.process = process
     router = Router(snapshot.routes)
     routes = snapshot.routes.map { route in
-      RoutePlan(route, snapshot.upstreams.first { $0.name == route.upstreamName })
+      RoutePlan(
+        route, snapshot.upstreams.first { $0.name == route.upstreamName }, process.routes)
     }
     let limits = snapshot.limits
     requestLimits = HeadLimits(
@@ -160,6 +165,7 @@ struct ProcessFacts: Sendable {
   let tag: UInt32
   /// Stands in for secrets that are not configured.
   let secret: [UInt8]
+  let routes = RouteBook()
 
   init(
     workerCount: Int, connections: Int, accessRing: LogRing, errorRing: LogRing, tag: UInt32,

@@ -193,9 +193,7 @@ extension Worker where K: ~Copyable {
         cookie: stickyCookie(exchange), onStream: connections[client].isStream)
     else { return refuseAnswer(exchange, "too-many-connection-options") }
     attempt.facts.subprotocol = agreement.subprotocol
-    if accessLog.isOn || shared.snapshot.admin != nil {
-      exchanges[exchange].facts = attempt.facts.kept()
-    }
+    if keepsFacts { exchanges[exchange].facts = attempt.facts.kept() }
     exchanges[exchange].attempt = nil
     exchanges[exchange].timeout = .none
     exchanges[exchange].deadline = .never

@@ -13,7 +13,7 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case requests, requestsMalformed, requestsTooSlow, requestsTooLarge, requestsNotServed
   case responses2xx, responses3xx, responses4xx, responses5xx
   case handshakesAccepted, handshakesMalformed, handshakesVersion, handshakesMissed
-  case handshakesUnserved, handshakesFailed, handshakesAbandoned
+  case handshakesUnserved, handshakesFailed, handshakesAbandoned, handshakesUnauthorized
   case routesMissed, originRefusals, originReports
   case limitRefusals, memoryRefusals, memoryCloses, drainRefusals
   case requestsMisdirected
@@ -137,6 +137,10 @@ public enum Counter: UInt8, CaseIterable, Sendable {
       Row(
         "handshakes_failed", "Handshakes that failed for their backend: 502, 503, 504.",
         in: .handshakes, #"result="backend_failed""#)
+    case .handshakesUnauthorized:
+      Row(
+        "handshakes_unauthorized", "Handshakes an authorization service refused.",
+        in: .handshakes, #"result="unauthorized""#)
     case .handshakesAbandoned:
       Row(
         "handshakes_abandoned", "Clients gone before their handshake was answered.",

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -104,6 +105,26 @@ def test_the_configuration_is_shown_without_its_secrets():
         assert answer.status == 200 and answer.fields["content-type"].startswith("text/plain")
         assert "X-Tenant: shown" in answer.text and answer.text.count("(hidden)") == 3
         assert not any(secret in answer.text for secret in secrets)
+
+
+def test_a_reload_keeps_counts_and_is_counted():
+    with AsyncBackend(echo) as backend, administered([backend.port]) as (running, port):
+        path = pathlib.Path(running.directory) / "bascule.yaml"
+        text = path.read_text()
+        with connect(running.url("/a")) as client:
+            path.write_text(text + "trusted_proxies: [10.9.8.7]\n")
+            running.process.send_signal(signal.SIGHUP)
+            wait_sample(port, "bascule_reload_ok_total", 1)
+            found = samples(port)
+            assert found['bascule_route_websockets_open{route="*/"}'] == 1
+            assert found['bascule_route_requests_total{route="*/"}'] == 1
+            wait_until(lambda: "10.9.8.7" in ask(port, "/config").text)
+            client.send("x")
+            assert client.recv() == "x"
+        path.write_text(text + "nonsense: 1\n")
+        running.process.send_signal(signal.SIGHUP)
+        wait_sample(port, "bascule_reload_failed_total", 1)
+        wait_sample(port, 'bascule_route_websockets_open{route="*/"}', 0)
 
 
 # Metrics
