@@ -111,6 +111,14 @@ extension Node {
   fileprivate func entries(reportingTo reader: inout Reader, keys: [String]) -> [Entry]? {
     if case .mapping(let entries) = content { return entries }
     if isNull { return [] }
+    if case .scalar(let text, _) = content,
+      let key = text.split(separator: ":").first.map(String.init),
+      keys.contains(key), text.hasPrefix("\(key):")
+    {
+      reader.report(
+        self, expected: "a mapping", hint: "; put a space behind \(quoted("\(key):"))")
+      return nil
+    }
     let known = keys.isEmpty ? "" : "; known keys: \(keys.joined(separator: ", "))"
     reader.report(self, expected: "a mapping", hint: known)
     return nil

@@ -113,6 +113,7 @@ extension Worker where K: ~Copyable {
       return respond(id, .noRoute, to: request)
     }
     let plan = shared.routes[route]
+    request.facts.route = plan.name
     plan.counts.request()
     if serveLocally(id, plan, request, client) { return }
     if plan.refusesBody(of: head) { return respond(id, .bodyTooLarge, to: request) }
@@ -200,7 +201,7 @@ extension Worker where K: ~Copyable {
     }
     let body = LocalResponse.originRefused(
       request.facts.origin, own: client.origin, why: reason,
-      closes: !keepsConnectionUnread(request.head))
+      closes: !keepsConnectionUnread(request.head), requestID: request.facts.requestID)
     respond(id, .originRefused, to: request, detail: reason.word, with: body)
     return false
   }

@@ -46,13 +46,15 @@ struct LocalResponse {
   /// The 403 of the origin check. `origin`: the offending value as it came, nil when there was none
   /// or more than one; `own`: what same-origin would be; `why`: the check's verdict.
   static func originRefused(
-    _ origin: [UInt8]?, own: Origin?, why: OriginPolicy.Reason, closes: Bool
+    _ origin: [UInt8]?, own: Origin?, why: OriginPolicy.Reason, closes: Bool,
+    requestID: [UInt8]? = nil
   ) -> LocalResponse {
     let came = origin.map { printable($0) } ?? "none"
     var text = "403 \(reason(403))\n\nThe origin of this WebSocket is not allowed here.\n\n"
     text += "Origin that was sent:   \(came)\n"
     if let own { text += "Origin of this address: \(own)\n" }
     text += "\n" + advice(why) + "\n"
+    if let requestID { text += "\nRequest: \(printable(requestID))\n" }
     return plain(403, text, closes: closes)
   }
 
@@ -243,11 +245,12 @@ struct LocalResponse {
     case .limitReached, .memoryShort: "The gateway is at its limit. Try again later."
     case .refusingWork, .drain, .superseded, .routeChanged:
       "The gateway is stopping. Try again later."
-    case .noEndpoint, .connectFailed, .backendTLSFailed:
-      "The backend cannot be reached. Try again later."
+    case .noEndpoint: "No backend can take the request now. Try again later."
+    case .connectFailed, .backendTLSFailed: "The backend cannot be reached. Try again later."
     case .backendSilent, .backendTimedOut, .backendWriteStalled:
       "The backend did not answer in time."
-    case .backendAnswerBroken, .backendVanished: "The backend's answer is not valid."
+    case .backendAnswerBroken: "The backend's answer is not valid."
+    case .backendVanished: "The backend ended the connection before it had answered."
     case .authorizationFailed:
       "Whether this request is allowed cannot be told now. Try again later."
     case .gatewayFault: "Something went wrong in the gateway."

@@ -127,7 +127,8 @@ final class SharedState: Sendable {
     self.upstreams = upstreams
     self.tables = zip(snapshot.upstreams, upstreams).map { settings, plan in
       tables[settings.name]?.replacing(with: plan.endpoints, settings)
-        ?? EndpointTable(settings, plan.endpoints, processSecret: process.secret)
+        ?? EndpointTable(
+          settings, plan.endpoints, processSecret: process.secret, process.loads)
     }
     self.demo = demo
     self.process = process
@@ -165,6 +166,7 @@ struct ProcessFacts: Sendable {
   let tag: UInt32
   /// Stands in for secrets that are not configured.
   let secret: [UInt8]
+  let loads = EndpointLoads()
   let routes = RouteBook()
 
   init(

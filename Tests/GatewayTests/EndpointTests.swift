@@ -295,6 +295,19 @@ struct EndpointTableTests {
     #expect(next.holds(table.endpoints[1]) && !next.holds(table.endpoints[0]))
   }
 
+  @Test("an endpoint that was gone for a while is back with what it carries")
+  func goneAndBack() {
+    let table = table(2)
+    var turn = table.makeTurn(worker: 0, now: at(0))
+    for _ in 0..<4 { _ = take(table, &turn) }
+    let without = table.replacing(with: [EndpointPlan(address: address(0))])
+    let back = without.replacing(
+      with: [EndpointPlan(address: address(0)), EndpointPlan(address: address(1), weight: 2)])
+    #expect(back.endpoints.map(\.inUse) == [2, 2])
+    table.endpoints[1].giveBack()
+    #expect(back.endpoints.map(\.inUse) == [2, 1])
+  }
+
   @Test("an upstream that is down takes one request a second, and only first attempts")
   func allOut() {
     let table = table(1)

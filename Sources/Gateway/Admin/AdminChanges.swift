@@ -66,6 +66,7 @@ extension Worker where K: ~Copyable {
     guard let percent = Int(text), 1...100 ~= percent else {
       return answer(request, 400, "percent is from 1 to 100.\n")
     }
+    if request.desk.isDraining { return answer(request, 409, "All of them are told already.\n") }
     for worker in request.desk.workers { worker.post(.dismiss(percent: percent)) }
     errorLog.write(.dismissing, now: now, wall: kernel.wallClock()) {
       $0.field("percent", UInt64(percent))

@@ -67,16 +67,16 @@ final class Endpoint: Sendable {
   private let backSince = Atomic(Int64.min)
   private let nextTrial = Atomic(Int64.min)
 
-  /// `predecessor`: the same endpoint as it was configured before. Its load goes on: the WebSockets it
-  /// carries do not end with a reload.
-  init(upstream: String, _ plan: EndpointPlan, after predecessor: Endpoint? = nil) {
-    load = predecessor?.load ?? EndpointLoad()
+  /// `loads`: what endpoints carry, also those that are not in use now. The WebSockets of one do not end
+  /// because its address is gone for a while, or because a reload gives it another weight.
+  init(upstream: String, _ plan: EndpointPlan, _ loads: EndpointLoads = EndpointLoads()) {
     id = Self.lastID.wrappingAdd(1, ordering: .relaxed).newValue
     self.plan = plan
     name = plan.address.description
     // No name of an upstream holds a zero.
     let identity = Array(upstream.utf8) + [0] + Array(name.utf8)
     self.identity = identity
+    load = loads.load(of: identity)
     hash = BalanceHash.of(identity.span)
     weight = max(1, plan.weight)
     connectionsMax = plan.connectionsMax ?? .max
@@ -227,8 +227,27 @@ final class Endpoint: Sendable {
 }
 
 /// Exchanges that have taken an endpoint and are not over.
-private final class EndpointLoad: Sendable {
+final class EndpointLoad: Sendable {
   let taken = Atomic(0)
+}
+
+/// By identity; one that nobody holds any more is forgotten.
+final class EndpointLoads: Sendable {
+  private struct Known: Sendable {
+    weak var load: EndpointLoad?
+  }
+
+  private let known = Mutex<[[UInt8]: Known]>([:])
+
+  func load(of identity: [UInt8]) -> EndpointLoad {
+    known.withLock { known in
+      if let load = known[identity]?.load { return load }
+      known = known.filter { $0.value.load != nil }
+      let load = EndpointLoad()
+      known[identity] = Known(load: load)
+      return load
+    }
+  }
 }
 
 /// What the checks of one endpoint have come to. One worker makes them; all read the result.

@@ -30,17 +30,25 @@ final class EndpointTable: Sendable {
   let endpoints: [Endpoint]
   private let settings: UpstreamSettings
   private let processSecret: [UInt8]
+  private let loads: EndpointLoads
   private let cookie: StickyCookie?
 
   private var sticky: StickySettings? { settings.sticky }
 
   /// `processSecret`: stands in for a secret that is not configured.
-  convenience init(_ settings: UpstreamSettings, _ plans: [EndpointPlan], processSecret: [UInt8]) {
+  convenience init(
+    _ settings: UpstreamSettings, _ plans: [EndpointPlan], processSecret: [UInt8],
+    _ loads: EndpointLoads = EndpointLoads()
+  ) {
     self.init(
-      settings, processSecret, plans.map { Endpoint(upstream: settings.name, $0) })
+      settings, processSecret, loads, plans.map { Endpoint(upstream: settings.name, $0, loads) })
   }
 
-  private init(_ settings: UpstreamSettings, _ processSecret: [UInt8], _ endpoints: [Endpoint]) {
+  private init(
+    _ settings: UpstreamSettings, _ processSecret: [UInt8], _ loads: EndpointLoads,
+    _ endpoints: [Endpoint]
+  ) {
+    self.loads = loads
     upstream = settings.name
     self.settings = settings
     self.processSecret = processSecret
@@ -56,16 +64,14 @@ final class EndpointTable: Sendable {
   }
 
   /// The table for other endpoints, and after a reload for other settings. Endpoints that stay keep
-  /// their counts and their health; those at the same address keep their counts.
+  /// their counts and their health; those that come back find their counts.
   func replacing(
     with plans: [EndpointPlan], _ next: UpstreamSettings? = nil
   ) -> EndpointTable {
     let successors = plans.map { plan in
-      endpoints.first { $0.plan == plan }
-        ?? Endpoint(
-          upstream: upstream, plan, after: endpoints.first { $0.plan.address == plan.address })
+      endpoints.first { $0.plan == plan } ?? Endpoint(upstream: upstream, plan, loads)
     }
-    return EndpointTable(next ?? settings, processSecret, successors)
+    return EndpointTable(next ?? settings, processSecret, loads, successors)
   }
 
   /// Whether an endpoint beside this one may be asked.

@@ -177,14 +177,15 @@ extension Supervisor {
 
   /// What threads and tables are made by at start.
   private func startOnlyChanges(_ next: Snapshot) -> [String] {
-    let isElsewhere = next.log.access != running.log.access && next.log.access != .off
+    let started = prepared.snapshot
+    let isElsewhere = next.log.access != started.log.access && next.log.access != .off
     let changes = [
-      ("workers", next.workers != running.workers),
-      ("user", next.user?.name != running.user?.name || next.user?.group != running.user?.group),
-      ("core_dumps", next.coreDumps != running.coreDumps),
-      ("limits.connections", next.limits.connections != running.limits.connections),
-      ("admin", next.admin != running.admin),
-      ("log.access", isElsewhere && running.log.access != .off),
+      ("workers", next.workers != started.workers),
+      ("user", next.user?.name != started.user?.name || next.user?.group != started.user?.group),
+      ("core_dumps", next.coreDumps != started.coreDumps),
+      ("limits.connections", next.limits.connections != started.limits.connections),
+      ("admin", next.admin != started.admin),
+      ("log.access", isElsewhere && started.log.access != .off),
     ]
     return changes.filter(\.1).map(\.0)
   }
