@@ -22,7 +22,7 @@ extension Worker where K: ~Copyable {
       if let host = endpoint.plan.host { UpstreamRequest.setHost(host, in: &attempt.request) }
       if let forwarding = exchanges[exchange].forwarding, forwarding.usesPool,
         upstream.proxyProtocol == .off,
-        let idle = takeIdle(endpoint, isFresh: !forwarding.isRepeatable)
+        let idle = takeIdle(endpoint, isFresh: needsFreshConnection(forwarding, attempt))
       {
         return reuse(exchange, idle, forwarding)
       }
@@ -104,10 +104,23 @@ extension Worker where K: ~Copyable {
     awaitAnswer(exchange)
   }
 
+  /// A stray answer on a connection that has waited must not become a verdict, nor the answer to a
+  /// request that cannot be sent twice.
+  private func needsFreshConnection(_ forwarding: Forwarding, _ attempt: Attempt) -> Bool {
+    !forwarding.isRepeatable || attempt.authorizes != nil
+  }
+
+  /// Of a request that is still being sent no answer is due: its client has `request_body` and its
+  /// backend `write_stall` until it is complete.
   mutating func awaitAnswer(_ exchange: SlotID) {
     let timeouts = route(of: exchange).timeouts
     let isPlain = exchanges[exchange].forwarding != nil
     exchanges[exchange].phase = .awaitingAnswer
+    if exchanges[exchange].forwarding?.isRequestComplete == false {
+      exchanges[exchange].timeout = .none
+      exchanges[exchange].deadline = .never
+      return
+    }
     let wait = isPlain ? timeouts.response : timeouts.upgrade
     let question = exchanges[exchange].attempt?.authorizes
     setTimeout(exchange: exchange, .answer, at: question?.deadline ?? now + wait)

@@ -25,6 +25,8 @@ extension Worker where K: ~Copyable {
       isHerd ? sockets : sockets.filter { !isOverHTTP2($0) }, over: time, now: now, fault)
     continueDepartures()
     closeIdleConnections()
+    // A check that is cut off says nothing.
+    probes = [:]
     reapCasualties()
     continueDrain()
   }

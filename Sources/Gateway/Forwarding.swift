@@ -179,6 +179,7 @@ extension Worker where K: ~Copyable {
       return
     }
     forwarding.isRequestComplete = true
+    if case .awaitingAnswer = exchanges[exchange].phase { awaitAnswer(exchange) }
     var trailers = forwarding.request.trailers
     if let client = exchanges[exchange].client {
       if connections[client].timeout == .requestBody { clearTimeout(client) }

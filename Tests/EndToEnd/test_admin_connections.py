@@ -136,3 +136,11 @@ def test_requests_behind_a_list_wait_their_turn():
                 data += more
         assert data.count(b"HTTP/1.1 200") == 2
         assert data.index(b'"connections"') < data.index(b"ok\n")
+
+
+@pytest.mark.parametrize("after", ["0.9223372036854775807", "0.4294967296", "0." + "9" * 30,
+                                   "9223372036854775807.0", "0.2147483647", "1.-1", "-1.0", "0", ""])
+def test_a_page_that_cannot_be_is_no_end_of_the_process(after):
+    with AsyncBackend(echo) as backend, administered([backend.port]) as (_, port):
+        assert ask(port, f"/connections?after={after}").status in (200, 400)
+        assert ask(port, "/connections").status == 200

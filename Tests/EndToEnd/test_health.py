@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -372,3 +373,69 @@ def test_the_page_of_an_error_names_the_request_as_the_log_does():
         page = answer.read_all().decode()
         event = running.wait_event(path="/lost", status=503)
         assert f"Request: {event['request_id']}\n" in page
+
+
+# What was wrong once
+
+def test_a_client_that_closes_gives_its_place_in_the_queue_back():
+    gate = Gate()
+    with Application() as backend, full_gateway(backend, queue=2) as running, gate:
+        backend.holds = gate
+        with dial(HTTP1, running) as first:
+            held = first.request("/held")
+            backend.wait_request()
+            for number in range(2):
+                leaver = dial(HTTP1, running)
+                leaver.request(f"/left/{number}")
+                leaver.close()
+                running.wait_event(path=f"/left/{number}", fault="client_vanished")
+            with dial(HTTP1, running) as patient:
+                waiting = patient.request("/patient")
+                gate.open()
+                assert (finish(held), finish(waiting)) == (200, 200)
+        assert [r.target for r in backend.requests] == ["/held", "/patient"]
+
+
+def test_a_slow_upload_is_no_fault_of_its_endpoint():
+    with Application("a") as a, Application("b") as b:
+        with proxy(a, b, timeouts={"response": "300ms", "request_body": "2s"}) as running:
+            for _ in range(6):
+                with dial(HTTP1, running) as front:
+                    upload = front.request("/", "POST", body="streamed", length=6)
+                    for _ in range(6):
+                        upload.send(b"x")
+                        time.sleep(0.1)  # longer in all than `response`, never as long as `request_body`
+                    assert finish(upload) == 200
+            assert not running.log_contains("endpoint taken out")
+            assert not running.log_contains("backend_silent")
+
+
+def test_an_answer_that_does_not_come_is_missed_when_the_request_is_complete():
+    with RawBackend(lambda wire: threading.Event().wait(3)) as silent, \
+            gateway([silent.port], timeouts={"response": "300ms"}) as running:
+        with dial(HTTP1, running) as front:
+            upload = front.request("/", "POST", body="streamed", length=2)
+            upload.send(b"x")
+            silent.wait_wire()
+            upload.send(b"y")
+            assert finish(upload) == 504
+
+
+def test_an_endpoint_that_was_down_is_asked_when_a_reload_removes_or_changes_the_checks():
+    with Application() as backend:
+        backend.status = 503
+        port = free_port()
+
+        def text(**health):
+            upstream = {"health": {**FAST, **health}} if health else {}
+            return configuration(port, [f"127.0.0.1:{backend.port}"], upstream=upstream)
+
+        with run_gateway(text(path="/wrong"), [port]) as running:
+            path = pathlib.Path(running.directory) / "bascule.yaml"
+            for other in [text(), text(path="/other", interval="1h", expect="503")]:
+                wait_until(lambda: get(running)[1] is None, 5, "the endpoint to be out")
+                path.write_text(other)
+                running.process.send_signal(signal.SIGHUP)
+                wait_until(lambda: get(running)[1] == "a", 5, "an answer of the backend")
+                path.write_text(text(path="/wrong"))
+                running.process.send_signal(signal.SIGHUP)

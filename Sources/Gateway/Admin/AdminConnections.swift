@@ -33,7 +33,7 @@ struct ConnectionCursor: Equatable {
   init?(_ text: String) {
     let parts = text.split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == 2, parts.allSatisfy({ $0.utf8.allSatisfy(ASCII.isDigit) }),
-      let worker = Int(parts[0]), let slot = Int(parts[1])
+      let worker = Int32(parts[0]).map(Int.init), let slot = Int32(parts[1]).map(Int.init)
     else { return nil }
     self.init(worker: worker, slot: slot)
   }

@@ -16,12 +16,19 @@ extension Worker where K: ~Copyable {
     let isFull = table.isFull(
       attempt.affinity(in: table), besides: attempt.triedIndices(in: table), &upstream.turn,
       now: now)
-    guard isFull, !refusesNewWork else { return false }
+    // Nobody looks after the queue of an upstream that a reload has removed.
+    guard isFull, !refusesNewWork, upstreams.contains(where: { $0 === upstream }) else {
+      return false
+    }
     if exchanges[exchange].timeout != .queue {
       let limit = (upstream.plan.queue + shared.workerCount - 1) / shared.workerCount
       guard upstream.waiting.count < limit else { return false }
       metrics.add(.requestsQueued)
       setTimeout(exchange: exchange, .queue, after: route(of: exchange).timeouts.queue)
+      // So that it is seen when its client leaves; what else comes is kept, up to a bound.
+      if exchanges[exchange].forwarding != nil, let client = exchanges[exchange].client {
+        readOnUnlessFull(client)
+      }
     }
     upstream.waiting.append(exchange)
     waiting += 1

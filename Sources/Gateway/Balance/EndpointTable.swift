@@ -68,8 +68,11 @@ final class EndpointTable: Sendable {
   func replacing(
     with plans: [EndpointPlan], _ next: UpstreamSettings? = nil
   ) -> EndpointTable {
+    // What one check has found says nothing about another, and without checks nobody would revoke it.
+    let isAskedTheSame = (next ?? settings).health == settings.health
     let successors = plans.map { plan in
-      endpoints.first { $0.plan == plan } ?? Endpoint(upstream: upstream, plan, loads)
+      endpoints.first { $0.plan == plan && (isAskedTheSame || !$0.isDown) }
+        ?? Endpoint(upstream: upstream, plan, loads)
     }
     return EndpointTable(next ?? settings, processSecret, loads, successors)
   }

@@ -74,7 +74,12 @@ extension Worker where K: ~Copyable {
     }
     var session: TLSSession?
     if let context = probe.upstream.plan.tls {
-      session = TLSSession(client: context, serverName: probe.endpoint.plan.serverName)
+      guard let made = TLSSession(client: context, serverName: probe.endpoint.plan.serverName)
+      else {
+        kernel.close(descriptor)
+        return checkLater(probe)
+      }
+      session = consume made
     }
     let isTLS = session != nil
     let connection = Connection(
