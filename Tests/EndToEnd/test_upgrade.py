@@ -277,6 +277,14 @@ def test_the_program_is_the_one_that_lies_where_the_old_one_did(backend, tmp_pat
         assert os.readlink(f"/proc/{line.newest}/exe") == str(second)
 
 
+def is_open(path):
+    try:
+        frames.connect(path).close()
+    except OSError:
+        return False
+    return True
+
+
 def test_a_unix_listener_keeps_its_path_and_one_that_is_gone_loses_it(backend, tmp_path):
     paths = [str(tmp_path / "one.sock"), str(tmp_path / "two.sock")]
 
@@ -287,6 +295,8 @@ def test_a_unix_listener_keeps_its_path_and_one_that_is_gone_loses_it(backend, t
     port = free_port()
     with Lineage(text(*paths), [port]) as line:
         first = line.newest
+        # They are opened behind the port that has been waited for.
+        wait_until(lambda: is_open(paths[0]))
         held = frames.open_websocket(paths[0])
         upgrade(line, text(paths[0]))
         assert held.read_until(frames.CLOSE).close_code == 1012
