@@ -104,6 +104,7 @@ extension Worker where K: ~Copyable {
     }
     let asksForSocket = if case .webSocket = classification { true } else { false }
     if isRefusedForMemory(id, asksForSocket: asksForSocket) {
+      if asksForSocket { metrics.add(.handshakesUnserved) }
       return respond(id, .memoryShort, to: request)
     }
     if isMisdirected(id, head) { return respond(id, .misdirected, to: request) }

@@ -24,6 +24,12 @@ public enum Hardening {
     try check(linux_prctl(PR_SET_NO_NEW_PRIVS, 1, 0))
   }
 
+  /// Where a program that is executed next is to find itself; nothing when that is not possible.
+  public static func enterDirectory(_ path: String) {
+    // Safety: the path is NUL-terminated for the call.
+    _ = unsafe chdir(path)
+  }
+
   /// A daemon keeps no file system busy.
   public static func leaveDirectory() throws(Errno) {
     // Safety: the path is a literal.

@@ -12,20 +12,11 @@ public struct ProcessUsage: Sendable {
 
   public static func current() -> ProcessUsage {
     ProcessUsage(
-      residentBytes: residentBytes(),
+      residentBytes: MemoryUse.resident() ?? 0,
       // The one it takes to count is not ours.
       openDescriptors: UInt64(max(0, (Files.count("/proc/self/fd") ?? 1) - 1)),
       descriptorsMax: (try? DescriptorLimit.current().soft) ?? 0,
       cpuMicroseconds: cpuMicroseconds())
-  }
-
-  /// The second number of /proc/self/statm (proc(5)) is in pages.
-  private static func residentBytes() -> UInt64 {
-    guard let bytes = try? Files.read("/proc/self/statm", maxBytes: 4_096) else { return 0 }
-    let numbers = bytes.split(separator: UInt8(ascii: " "))
-    guard numbers.count > 1 else { return 0 }
-    let pages = UInt64(String(decoding: numbers[1], as: UTF8.self)) ?? 0
-    return pages &* UInt64(max(0, sysconf(CInt(_SC_PAGESIZE))))
   }
 
   private static func cpuMicroseconds() -> UInt64 {

@@ -2,6 +2,7 @@
 refuses: keys that others can read, root by name."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -291,6 +292,14 @@ def test_relative_paths_count_from_where_it_was_started(authority, backend, tmp_
         (inner / "more" / "a.yaml").write_text("log: {level: debug}\n")
         process.send_signal(signal.SIGHUP)
         assert any("configuration reloaded" in line for line in lines)
+        # A successor has the same arguments.
+        process.send_signal(signal.SIGUSR2)
+        started = next(line for line in lines if '"process":' in line)
+        assert process.wait(10) == 0, list(lines)
+        successor = json.loads(started)["process"]
+        frames.connect(("127.0.0.1", port)).close()
+        os.kill(successor, signal.SIGTERM)
+        assert any('"message":"stopped"' in line for line in lines)
     finally:
         process.terminate()
         assert process.wait(10) == 0

@@ -135,6 +135,7 @@ extension Worker where K: ~Copyable {
     case .request(let stream, let head, let ends):
       guard !isRefusedForMemory(front.carrier, asksForSocket: head.protocolName != nil) else {
         metrics.add(.memoryRefusals)
+        if head.protocolName != nil { metrics.add(.handshakesUnserved) }
         return front.session.reset(stream, .refusedStream)
       }
       guard let id = openStream(front, stream) else { return }

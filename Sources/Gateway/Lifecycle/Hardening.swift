@@ -34,8 +34,8 @@ extension Supervisor {
   private func giveUp(_ next: ProcessAccount?) throws(StartFailure) {
     do throws(Errno) {
       if let next {
-        for slot in slots {
-          if case .unix(let path) = slot.bound { try Files.giveSocket(path, to: next) }
+        for address in slots.map(\.bound) + [prepared.admin].compactMap(\.self) {
+          if case .unix(let path) = address { try Files.giveSocket(path, to: next) }
         }
         try next.assume()
         // The change of user has hidden the memory.

@@ -21,13 +21,15 @@ struct Succession {
 
   /// As found at start; nil where it cannot be told.
   let program: String?
+  /// Likewise; relative paths among the arguments count from there.
+  let directory: String
   var phase = Phase.none
 
   static func ofThisProcess() -> Succession {
     Succession(
       program: CommandLine.arguments.first.flatMap {
         ProcessIdentity.program(calledAs: $0, path: Environment.value("PATH"))
-      })
+      }, directory: Files.absolute("."))
   }
 
   var isUnderWay: Bool { if case .starting = phase { true } else { false } }
@@ -63,6 +65,9 @@ extension Supervisor {
     guard let program = succession.program else {
       return logIgnored("SIGUSR2: where this program lies cannot be told")
     }
+    // No other thread of this process has relative paths.
+    Hardening.enterDirectory(succession.directory)
+    defer { try? Hardening.leaveDirectory() }
     do throws(Errno) {
       let ready = try Wakeup()
       var passed = slots.filter(\.isOpen).flatMap { slot in
