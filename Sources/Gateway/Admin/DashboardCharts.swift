@@ -125,8 +125,8 @@ extension DashboardPage {
       return { ticks, place };
     }
 
-    // A chart of two lines. `series`: [{ key, name, look, upper }]; `upper` is the key of what the
-    // area goes up to, else it is the line itself.
+    // A chart of two lines. `series`: [{ key, name, look, area }]; `area`: the key of what the area
+    // goes up to, if there is one.
     class Chart {
       constructor(name, series, scale, word, none) {
         Object.assign(this, { series, scale, word, none, points: [], hovered: null });
@@ -154,22 +154,24 @@ extension DashboardPage {
         this.points = points;
         const [width, height] = [this.svg.clientWidth, this.svg.clientHeight];
         if (points.length === 0 || width === 0) return;
-        const [left, right, top, bottom] = [46, width - 6, 10, height - 22];
+        const [left, right, top, bottom] = [54, width - 6, 10, height - 22];
         const now = points.at(-1).at;
-        const keys = this.series.flatMap(({ key, upper }) => upper ? [key, upper] : [key]);
+        const keys = this.series.flatMap(({ key, area }) => area ? [key, area] : [key]);
         const values = keys.flatMap((key) => points.map((point) => point[key]))
           .filter((value) => value !== null);
         const scale = this.scale(values.length > 0 ? values : [1]);
         const x = (at) => right - (now - at) / shownMs * (right - left);
         const y = (value) => bottom - scale.place(value) * (bottom - top);
         const shapes = this.frame(scale, left, right, bottom, y);
-        for (const { key, look, upper } of this.series) {
-          const placesOf = (name) =>
-            runs(points.map((point) => point[name] === null ? null : [x(point.at), y(point[name])]));
-          for (const run of placesOf(upper ?? key)) {
+        const runsOf = (key) => runs(points.map((point) =>
+          point[key] === null ? null : [x(point.at), y(point[key])]));
+        for (const { look, area } of this.series) {
+          for (const run of area ? runsOf(area) : []) {
             shapes.push(draw("path", { class: `area ${look}`, d: areaOf(run, bottom) }));
           }
-          for (const run of placesOf(key)) {
+        }
+        for (const { key, look } of this.series) {
+          for (const run of runsOf(key)) {
             shapes.push(draw("path", { class: `line ${look}`, d: lineOf(run) }));
           }
         }
@@ -204,8 +206,8 @@ extension DashboardPage {
 
       chosen(points, x) {
         if (this.hovered === null) return points.at(-1);
-        return points.reduce((best, point) =>
-          Math.abs(x(point.at) - this.hovered) < Math.abs(x(best.at) - this.hovered) ? point : best);
+        const off = ({ at }) => Math.abs(x(at) - this.hovered);
+        return points.reduce((best, point) => off(point) < off(best) ? point : best);
       }
 
       tell(chosen) {
@@ -214,7 +216,7 @@ extension DashboardPage {
         const words = this.series.map(({ key, name }, index) =>
           `${name} ${this.values[index].textContent}`);
         const label = `${this.title}, last 2 minutes. ${words.join(", ")}.`;
-        if (this.svg.getAttribute("aria-label") !== label) this.svg.setAttribute("aria-label", label);
+        this.svg.setAttribute("aria-label", label);
       }
     }
     """#

@@ -54,7 +54,7 @@ extension DashboardPage {
 
     function makeConnection(one) {
       const row = rowOf([["client", "name"], ["target", "name"], ["endpoint", "name narrow-out code"],
-        ["age", "number"], ["messages", "number"], ["bytes", "number narrow-out"],
+        ["age", "number narrow-out"], ["messages", "number"], ["bytes", "number narrow-out"],
         ["trips", "number narrow-out"], ["end", "number"]]);
       row.element.dataset.id = one.id;
       const tls = one.tls ? `, TLS ${one.tls}` : "";
@@ -117,12 +117,12 @@ extension DashboardPage {
     // The loop
 
     const messagesChart = new Chart("messages", [
-      { key: "fromClients", name: "from clients", look: "a" },
+      { key: "fromClients", name: "from clients", look: "a", area: "fromClients" },
       { key: "fromBackends", name: "from backends", look: "b" },
     ], linear, number, "No messages yet");
     const tripsChart = new Chart("trips", [
-      { key: "clientTrip", name: "clients", look: "a", upper: "clientMost" },
-      { key: "backendTrip", name: "backends", look: "b", upper: "backendMost" },
+      { key: "clientTrip", name: "clients", look: "a", area: "clientMost" },
+      { key: "backendTrip", name: "backends", look: "b", area: "backendMost" },
     ], logarithmic, trip, "No pings in the last 2 minutes");
 
     function show(reading) {
@@ -182,9 +182,9 @@ extension DashboardPage {
 
     tile("sockets", "WebSockets open");
     tile("connections", "Connections");
-    tile("requests", "Requests per second");
-    tile("messages", "Messages per second");
-    tile("bytes", "Bytes per second");
+    tile("requests", "Requests/s");
+    tile("messages", "Messages/s");
+    tile("bytes", "Bytes/s");
     tile("refused", "Refused, last 2 min");
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
     byId("filters").addEventListener("input", () => refreshConnections().catch(() => {}));

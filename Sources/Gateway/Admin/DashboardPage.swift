@@ -1,6 +1,6 @@
 // The page of the admin listener for people: one self-contained document that reads `/metrics` and
-// `/connections` of the listener it came from. It holds no data itself, so that it needs no token; what
-// it reads does. It writes what it receives as text only, never as markup.
+// `/connections` of the listener it came from. It holds no data itself, so that it needs no token;
+// what it reads does. It writes what it receives as text only, never as markup.
 
 import Bytes
 import TLS
@@ -8,7 +8,7 @@ import TLS
 enum DashboardPage {
   static let bytes = Array(document.utf8)
 
-  /// Nothing is loaded from anywhere, and only the page's own style and script count, by their hashes.
+  /// Nothing is loaded from anywhere, and only the page's own style and script count, by hashes.
   static let contentSecurityPolicy =
     "default-src 'none'; style-src '\(hash(style))'; script-src '\(hash(allScript))'; "
     + "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
@@ -70,11 +70,14 @@ enum DashboardPage {
     <div class="head"><h2 id="messages-title">Messages per second</h2>
     <ul class="legend" id="messages-legend"></ul></div>
     <svg class="chart" id="messages-chart" role="img" aria-labelledby="messages-title"></svg>
+    <p class="quiet small">Of all WebSockets that are not tunnelled.</p>
     </section>
     <section class="card" aria-labelledby="trips-title">
     <div class="head"><h2 id="trips-title">Ping round trip</h2>
     <ul class="legend" id="trips-legend"></ul></div>
     <svg class="chart" id="trips-chart" role="img" aria-labelledby="trips-title"></svg>
+    <p class="quiet small">Of the gateway's own pings: the line is the mean of 30 seconds, in the
+    area are 95 % of them.</p>
     </section>
     </div>
 
@@ -114,7 +117,7 @@ enum DashboardPage {
     <div class="scroll tall" id="list" tabindex="0" role="region" aria-labelledby="list-title">
     <table class="connections"><thead><tr><th scope="col">Client</th><th scope="col">Asked for</th>
     <th scope="col" class="narrow-out">Endpoint</th>
-    <th scope="col" class="number">Open for</th>
+    <th scope="col" class="number narrow-out">Open for</th>
     <th scope="col" class="number">Messages <span class="under">client / backend</span></th>
     <th scope="col" class="number narrow-out">Bytes
     <span class="under">client / backend</span></th>

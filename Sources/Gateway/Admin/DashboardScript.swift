@@ -161,8 +161,8 @@ extension DashboardPage {
         `${number(reading.sum("backend_connections"))} to backends`);
       const broken = reading.sum("responses_total", { class: "5xx" });
       showTile("requests", number(now.requests), `${number(broken)} answered 5xx so far`);
-      showTile("messages", number(now.messages),
-        `${perSecond("fromClients", "from clients")}, ${perSecond("fromBackends", "from backends")}`);
+      showTile("messages", number(now.messages), perSecond("fromClients", "from clients") + ", " +
+        perSecond("fromBackends", "from backends"));
       const [size, unit] = bytes(now.bytes);
       showTile("bytes", size, `${bytes(now.up).join(" ")} from clients, ` +
         `${bytes(now.down).join(" ")} from backends`, unit);
@@ -243,7 +243,8 @@ extension DashboardPage {
       const create = ({ labels }) => {
         const row = rowOf([["name", "name"], ["state", ""], ["used", "number"],
           ["rate", "number narrow-out"], ["failures", "number"]], "name");
-        row.name.append(make("span", "code", labels.endpoint), make("span", "under", labels.upstream));
+        const upstream = make("span", "under", labels.upstream);
+        row.name.append(make("span", "code", labels.endpoint), upstream);
         row.pill = row.state.appendChild(make("span", "pill"));
         return row;
       };

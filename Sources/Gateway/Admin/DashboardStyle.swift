@@ -22,7 +22,7 @@ extension DashboardPage {
     }
     * { box-sizing: border-box; }
     [hidden] { display: none !important; }
-    html { scrollbar-gutter: stable; }
+    html { overflow-y: scroll; }
     body {
       margin: 0; padding: 1.4rem 1.2rem 3rem; background: var(--page); color: var(--ink);
       font: 15px/1.45 system-ui, "Segoe UI", Roboto, Helvetica, Arial, sans-serif;
@@ -92,10 +92,10 @@ extension DashboardPage {
       vertical-align: 0.25em; border-top: 3px solid var(--a);
     }
     .legend li.b::before { border-top: 3px dashed var(--b); }
-    .legend b { display: inline-block; min-width: 3.4em; color: var(--ink); text-align: right; }
+    .legend b { display: inline-block; min-width: 3.4em; color: var(--ink); }
 
     .scroll { overflow: auto; min-width: 0; border-radius: 6px; }
-    .tall { height: 30rem; }
+    .tall { min-height: 12rem; max-height: 34rem; }
     table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
     th, td { padding: 0.45rem 0.9rem 0.45rem 0; text-align: left; vertical-align: top; }
     th:last-child, td:last-child { padding-right: 0; }
@@ -120,7 +120,7 @@ extension DashboardPage {
     .controls label.wide { flex: 3 1 16rem; }
     input, select, button { font: inherit; font-size: 0.95rem; border-radius: 8px; min-width: 0; }
     input, select {
-      width: 100%; padding: 0.42rem 0.6rem; color: var(--ink); background: var(--field);
+      width: 100%; height: 2.3rem; padding: 0 0.6rem; color: var(--ink); background: var(--field);
       border: 1px solid var(--edge);
     }
     button {
