@@ -106,12 +106,11 @@ struct LocalResponse {
     return response
   }
 
-  /// Of the admin listener: nothing in it may be taken for a page, or be part of one of others.
+  /// Of the admin listener: nothing but its own page may be taken for one, or be part of one of others.
   static func admin(_ answer: AdminAnswer, closes: Bool) -> LocalResponse {
     var response = LocalResponse(answer.status, answer.contentType, answer.body, closes: closes)
     response.extras = [
-      Extra(
-        name: "Content-Security-Policy", value: "default-src 'none'; frame-ancestors 'none'"),
+      Extra(name: "Content-Security-Policy", value: answer.contentSecurityPolicy),
       Extra(name: "X-Content-Type-Options", value: "nosniff"),
       Extra(name: "Cross-Origin-Resource-Policy", value: "same-origin"),
     ]

@@ -1,5 +1,5 @@
-// SHA-1 and base64, which the WebSocket handshake asks for (RFC 6455 section 4.2.2), and the keyed
-// hash of cookies, from OpenSSL. SHA-1 is no secret-keeping here: the standard uses it as a
+// SHA-1 and base64, which the WebSocket handshake asks for (RFC 6455 section 4.2.2), the keyed hash of
+// cookies, and the hash by which a page names its script, from OpenSSL. SHA-1 is no secret-keeping here: the standard uses it as a
 // fingerprint of the key.
 
 internal import Bytes
@@ -23,6 +23,20 @@ public enum Digest {
       }
     }
     invariant(isDone == 1, "OpenSSL offers no SHA-1")
+    return digest
+  }
+
+  /// The 32 bytes of SHA-256 (FIPS 180-4). Ends the process when OpenSSL has been configured without.
+  public static func sha256(_ bytes: Span<UInt8>) -> [UInt8] {
+    var digest = [UInt8](repeating: 0, count: 32)
+    // Safety: SHA-256 writes exactly 32 bytes, and reads the span's own.
+    let isDone = unsafe bytes.withUnsafeBufferPointer { source in
+      unsafe digest.withUnsafeMutableBufferPointer { target in
+        unsafe EVP_Digest(
+          source.baseAddress, source.count, target.baseAddress, nil, EVP_sha256(), nil)
+      }
+    }
+    invariant(isDone == 1, "OpenSSL offers no SHA-256")
     return digest
   }
 

@@ -16,6 +16,16 @@ struct PlainTests {
     #expect(Digest.sha1(none.span).prefix(4) == [0xda, 0x39, 0xa3, 0xee])
   }
 
+  @Test("SHA-256 makes the digests of FIPS 180-4's examples")
+  func sha256() {
+    let text = Array("abc".utf8)
+    #expect(
+      Digest.sha256(text.span).map { String(format: "%02x", $0) }.joined()
+        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+    let none: [UInt8] = []
+    #expect(Digest.sha256(none.span).prefix(4) == [0xe3, 0xb0, 0xc4, 0x42])
+  }
+
   @Test("HMAC-SHA-256 makes the codes of RFC 4231")
   func hmac() {
     func code(_ key: [UInt8], _ text: String) -> String {

@@ -1,4 +1,4 @@
-// What the admin listener answers: one row per endpoint. A page for people belongs at `/`.
+// What the admin listener answers: one row per endpoint.
 
 import Bytes
 import Configuration
@@ -49,6 +49,7 @@ struct AdminRequest {
 extension Worker where K: ~Copyable {
   private static var endpoints: [AdminEndpoint<K>] {
     [
+      AdminEndpoint("GET", "/", .open) { $0.answer($1.connection, $1.request, .dashboard) },
       AdminEndpoint("GET", "/healthz", .open) { $0.answer($1, 200, "ok\n") },
       AdminEndpoint("GET", "/readyz", .open) { $0.adminReadiness($1) },
       AdminEndpoint("GET", "/metrics", .read) { $0.adminMetrics($1) },
@@ -139,11 +140,19 @@ struct AdminAnswer {
   var allow: String?
   /// Of a 401.
   var challenge: String?
+  /// What a browser may do with it: nothing, unless it is a page.
+  var contentSecurityPolicy = "default-src 'none'; frame-ancestors 'none'"
 
   init(_ status: UInt16, _ contentType: String, _ body: [UInt8]) {
     self.status = status
     self.contentType = contentType
     self.body = body
+  }
+
+  static var dashboard: AdminAnswer {
+    var answer = AdminAnswer(200, "text/html; charset=utf-8", DashboardPage.bytes)
+    answer.contentSecurityPolicy = DashboardPage.contentSecurityPolicy
+    return answer
   }
 
   static func admin(
