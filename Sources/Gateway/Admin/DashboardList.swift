@@ -54,8 +54,8 @@ extension DashboardPage {
 
     function makeConnection(one) {
       const row = rowOf([["client", "name client"], ["target", "name target"],
-        ["endpoint", "name narrow-out code"],
-        ["age", "number narrow-out"], ["messages", "number messages"], ["bytes", "number narrow-out"],
+        ["endpoint", "name narrow-out code"], ["age", "number narrow-out"],
+        ["messages", "number messages"], ["bytes", "number narrow-out"],
         ["trips", "number narrow-out"], ["end", "number end"]]);
       row.element.dataset.id = one.id;
       const tls = one.tls ? `, TLS ${one.tls}` : "";
@@ -118,8 +118,8 @@ extension DashboardPage {
     // The loop
 
     const messagesChart = new Chart("messages", [
-      { key: "fromClients", name: "from clients", look: "a", filled: true },
-      { key: "fromBackends", name: "from backends", look: "b" },
+      { key: "fromClients", name: "clients", look: "a", filled: true },
+      { key: "fromBackends", name: "backends", look: "b" },
     ], linear, number, "No messages yet");
     const tripsChart = new Chart("trips", [
       { key: "clientTrip", name: "clients", look: "a", upper: "clientMost" },

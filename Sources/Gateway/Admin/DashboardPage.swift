@@ -70,7 +70,7 @@ enum DashboardPage {
     <div class="head"><h2 id="messages-title">Messages per second</h2>
     <ul class="legend" id="messages-legend"></ul></div>
     <svg class="chart" id="messages-chart" role="img" aria-labelledby="messages-title"></svg>
-    <p class="quiet small">Of all WebSockets that are not tunnelled.</p>
+    <p class="quiet small">By who sent them, of all WebSockets that are not tunnelled.</p>
     </section>
     <section class="card" aria-labelledby="trips-title">
     <div class="head"><h2 id="trips-title">Ping round trip</h2>
@@ -115,10 +115,13 @@ enum DashboardPage {
     <p id="text-hint" class="quiet small">Looks at ids, addresses, hosts, paths and origins of the
     first 1,000; a whole address of a client finds all of its connections.</p>
     <div class="scroll tall" id="list" tabindex="0" role="region" aria-labelledby="list-title">
-    <table class="connections" role="table"><thead role="rowgroup"><tr role="row"><th role="columnheader" scope="col">Client</th><th role="columnheader" scope="col">Asked for</th>
+    <table class="connections" role="table"><thead role="rowgroup"><tr role="row">
+    <th role="columnheader" scope="col">Client</th>
+    <th role="columnheader" scope="col">Asked for</th>
     <th role="columnheader" scope="col" class="narrow-out">Endpoint</th>
     <th role="columnheader" scope="col" class="number narrow-out">Open for</th>
-    <th role="columnheader" scope="col" class="number">Messages <span class="under">client / backend</span></th>
+    <th role="columnheader" scope="col" class="number">Messages
+    <span class="under">client / backend</span></th>
     <th role="columnheader" scope="col" class="number narrow-out">Bytes
     <span class="under">client / backend</span></th>
     <th role="columnheader" scope="col" class="number narrow-out">Round trip

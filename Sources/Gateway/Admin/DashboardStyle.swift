@@ -41,7 +41,7 @@ extension DashboardPage {
       white-space: nowrap;
     }
     code, .code { font-family: ui-monospace, "Cascadia Mono", Menlo, Consolas, monospace; }
-    code, .code { font-size: 0.92em; }
+    code, .code { font-size: 0.87em; }
     .card, .tile {
       background: var(--card); border: 1px solid var(--line); border-radius: 12px;
       box-shadow: var(--shadow); min-width: 0;
@@ -50,10 +50,11 @@ extension DashboardPage {
     .head { display: flex; flex-wrap: wrap; gap: 0.3rem 1rem; justify-content: space-between; }
     .pair { display: grid; gap: 1rem; grid-template-columns: repeat(2, minmax(0, 1fr)); }
     .pill {
-      display: inline-block; padding: 0.08rem 0.65rem; text-align: center; border-radius: 99px; font-size: 0.85rem;
-      font-weight: 600; white-space: nowrap; color: var(--warn); background: var(--warn-soft);
+      display: inline-block; padding: 0.08rem 0.65rem; border-radius: 99px;
+      font-size: 0.85rem; font-weight: 600; white-space: nowrap; color: var(--warn);
+      background: var(--warn-soft);
     }
-    #state { min-width: 6.5rem; }
+    #about { margin-left: auto; font-variant-numeric: tabular-nums; }
     .pill[data-state="good"] { color: var(--good); background: var(--good-soft); }
     .pill[data-state="bad"] { color: var(--bad); background: var(--bad-soft); }
 
@@ -93,7 +94,7 @@ extension DashboardPage {
       vertical-align: 0.25em; border-top: 3px solid var(--a);
     }
     .legend li.b::before { border-top: 3px dashed var(--b); }
-    .legend b { display: inline-block; min-width: 4.2em; color: var(--ink); }
+    .legend b { display: inline-block; min-width: 3.8em; color: var(--ink); }
 
     .scroll { overflow: auto; min-width: 0; border-radius: 6px; }
     .tall { min-height: 12rem; max-height: 34rem; }
@@ -113,12 +114,12 @@ extension DashboardPage {
     .bar i { display: block; height: 100%; border-radius: 2px; background: var(--spark); }
     .failed { color: var(--bad); font-weight: 600; }
     .connections { table-layout: fixed; }
-    .connections th:nth-child(1) { width: 11%; }
-    .connections th:nth-child(3) { width: 15%; }
-    .connections th:nth-child(4) { width: 10%; }
-    .connections th:nth-child(5) { width: 12%; }
-    .connections th:nth-child(6) { width: 15%; }
-    .connections th:nth-child(7) { width: 12%; }
+    .connections th:nth-child(1) { width: 10%; }
+    .connections th:nth-child(3) { width: 13%; }
+    .connections th:nth-child(4) { width: 9%; }
+    .connections th:nth-child(5) { width: 11%; }
+    .connections th:nth-child(6) { width: 14%; }
+    .connections th:nth-child(7) { width: 14%; }
     .connections th:nth-child(8) { width: 4.6rem; }
     .connections td { padding-top: 0.5rem; padding-bottom: 0.5rem; }
     .empty { padding: 2.5rem 0; text-align: center; }
@@ -160,6 +161,7 @@ extension DashboardPage {
       .pair { grid-template-columns: minmax(0, 1fr); }
     }
     @media (max-width: 42rem) {
+      #about { margin-left: 0; }
       body { padding: 0.9rem 0.7rem 3rem; }
       .tiles { gap: 0.6rem; grid-template-columns: repeat(2, minmax(0, 1fr)); }
       .card { padding: 0.8rem; }
