@@ -297,7 +297,8 @@ def test_it_can_be_read_in_both_schemes_and_on_a_phone(page, scheme):
 
 @pytest.mark.skipif("BASCULE_PICTURES" not in os.environ, reason="needs BASCULE_PICTURES, a directory")
 @pytest.mark.timeout(300)
-def test_the_pictures_of_the_dashboard(page):
+def test_dashboard_pictures(page):
+    """Both schemes, on a desk and on a phone, after two minutes of traffic (BASCULE_PICTURE_SECONDS)."""
     paths = [f"/chat/room-{number % 12}" for number in range(34)] + ["/prices/gold"] * 12
     seconds = int(os.environ.get("BASCULE_PICTURE_SECONDS", "125"))
     page.call("Emulation.setScrollbarsHidden", hidden=True)
