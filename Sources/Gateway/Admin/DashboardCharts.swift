@@ -125,8 +125,8 @@ extension DashboardPage {
       return { ticks, place };
     }
 
-    // A chart of two lines. `series`: [{ key, name, look, area }]; `area`: the key of what the area
-    // goes up to, if there is one.
+    // A chart of two lines. `series`: [{ key, name, look, filled, upper }]; the area goes from the
+    // line to the bottom, or to what `upper` is the key of.
     class Chart {
       constructor(name, series, scale, word, none) {
         Object.assign(this, { series, scale, word, none, points: [], hovered: null });
@@ -156,7 +156,7 @@ extension DashboardPage {
         if (points.length === 0 || width === 0) return;
         const [left, right, top, bottom] = [54, width - 6, 10, height - 22];
         const now = points.at(-1).at;
-        const keys = this.series.flatMap(({ key, area }) => area ? [key, area] : [key]);
+        const keys = this.series.flatMap(({ key, upper }) => upper ? [key, upper] : [key]);
         const values = keys.flatMap((key) => points.map((point) => point[key]))
           .filter((value) => value !== null);
         const scale = this.scale(values.length > 0 ? values : [1]);
@@ -165,10 +165,13 @@ extension DashboardPage {
         const shapes = this.frame(scale, left, right, bottom, y);
         const runsOf = (key) => runs(points.map((point) =>
           point[key] === null ? null : [x(point.at), y(point[key])]));
-        for (const { look, area } of this.series) {
-          for (const run of area ? runsOf(area) : []) {
+        for (const { key, look, filled, upper } of this.series) {
+          for (const run of filled ? runsOf(key) : []) {
             shapes.push(draw("path", { class: `area ${look}`, d: areaOf(run, bottom) }));
           }
+          const [lows, highs] = upper ? [runsOf(key), runsOf(upper)] : [[], []];
+          highs.forEach((run, index) => shapes.push(draw("path",
+            { class: `area ${look}`, d: `${lineOf([...run, ...lows[index].reverse()])}Z` })));
         }
         for (const { key, look } of this.series) {
           for (const run of runsOf(key)) {

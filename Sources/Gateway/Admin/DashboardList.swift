@@ -1,4 +1,4 @@
-// The last part of the dashboard's script: the list of connections, closing one, the token, the loop.
+// The last part of the dashboard's script: the connections, closing one, the token, the loop.
 
 extension DashboardPage {
   static let listScript = #"""
@@ -53,9 +53,10 @@ extension DashboardPage {
     }
 
     function makeConnection(one) {
-      const row = rowOf([["client", "name"], ["target", "name"], ["endpoint", "name narrow-out code"],
-        ["age", "number narrow-out"], ["messages", "number"], ["bytes", "number narrow-out"],
-        ["trips", "number narrow-out"], ["end", "number"]]);
+      const row = rowOf([["client", "name client"], ["target", "name target"],
+        ["endpoint", "name narrow-out code"], ["age", "number narrow-out"],
+        ["messages", "number messages"], ["bytes", "number narrow-out"],
+        ["trips", "number narrow-out"], ["end", "number end"]]);
       row.element.dataset.id = one.id;
       const tls = one.tls ? `, TLS ${one.tls}` : "";
       row.client.append(one.client, make("span", "under", one.protocol + tls));
@@ -117,12 +118,12 @@ extension DashboardPage {
     // The loop
 
     const messagesChart = new Chart("messages", [
-      { key: "fromClients", name: "from clients", look: "a", area: "fromClients" },
-      { key: "fromBackends", name: "from backends", look: "b" },
+      { key: "fromClients", name: "clients", look: "a", filled: true },
+      { key: "fromBackends", name: "backends", look: "b" },
     ], linear, number, "No messages yet");
     const tripsChart = new Chart("trips", [
-      { key: "clientTrip", name: "clients", look: "a", area: "clientMost" },
-      { key: "backendTrip", name: "backends", look: "b", area: "backendMost" },
+      { key: "clientTrip", name: "clients", look: "a", upper: "clientMost" },
+      { key: "backendTrip", name: "backends", look: "b", upper: "backendMost" },
     ], logarithmic, trip, "No pings in the last 2 minutes");
 
     function show(reading) {

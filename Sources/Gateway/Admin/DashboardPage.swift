@@ -70,14 +70,14 @@ enum DashboardPage {
     <div class="head"><h2 id="messages-title">Messages per second</h2>
     <ul class="legend" id="messages-legend"></ul></div>
     <svg class="chart" id="messages-chart" role="img" aria-labelledby="messages-title"></svg>
-    <p class="quiet small">Of all WebSockets that are not tunnelled.</p>
+    <p class="quiet small">By who sent them, of all WebSockets that are not tunnelled.</p>
     </section>
     <section class="card" aria-labelledby="trips-title">
     <div class="head"><h2 id="trips-title">Ping round trip</h2>
     <ul class="legend" id="trips-legend"></ul></div>
     <svg class="chart" id="trips-chart" role="img" aria-labelledby="trips-title"></svg>
-    <p class="quiet small">Of the gateway's own pings: the line is the mean of 30 seconds, in the
-    area are 95 % of them.</p>
+    <p class="quiet small">Of the gateway's own pings: the line is the mean of 30 seconds, the
+    band goes up to where 95&nbsp;% of them are within.</p>
     </section>
     </div>
 
@@ -115,16 +115,19 @@ enum DashboardPage {
     <p id="text-hint" class="quiet small">Looks at ids, addresses, hosts, paths and origins of the
     first 1,000; a whole address of a client finds all of its connections.</p>
     <div class="scroll tall" id="list" tabindex="0" role="region" aria-labelledby="list-title">
-    <table class="connections"><thead><tr><th scope="col">Client</th><th scope="col">Asked for</th>
-    <th scope="col" class="narrow-out">Endpoint</th>
-    <th scope="col" class="number narrow-out">Open for</th>
-    <th scope="col" class="number">Messages <span class="under">client / backend</span></th>
-    <th scope="col" class="number narrow-out">Bytes
+    <table class="connections" role="table"><thead role="rowgroup"><tr role="row">
+    <th role="columnheader" scope="col">Client</th>
+    <th role="columnheader" scope="col">Asked for</th>
+    <th role="columnheader" scope="col" class="narrow-out">Endpoint</th>
+    <th role="columnheader" scope="col" class="number narrow-out">Open for</th>
+    <th role="columnheader" scope="col" class="number">Messages
     <span class="under">client / backend</span></th>
-    <th scope="col" class="number narrow-out">Round trip
+    <th role="columnheader" scope="col" class="number narrow-out">Bytes
     <span class="under">client / backend</span></th>
-    <th scope="col"><span class="unseen">Close</span></th></tr></thead>
-    <tbody id="connections"></tbody></table>
+    <th role="columnheader" scope="col" class="number narrow-out">Round trip
+    <span class="under">client / backend</span></th>
+    <th role="columnheader" scope="col"><span class="unseen">Close</span></th></tr></thead>
+    <tbody id="connections" role="rowgroup"></tbody></table>
     <p id="list-empty" class="quiet empty" hidden></p>
     </div>
     </section>

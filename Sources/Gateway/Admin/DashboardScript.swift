@@ -209,8 +209,10 @@ extension DashboardPage {
 
     function rowOf(names, heading) {
       const row = { element: make("tr") };
+      row.element.setAttribute("role", "row");
       for (const [key, className] of names) {
         row[key] = make(key === heading ? "th" : "td", className);
+        row[key].setAttribute("role", key === heading ? "rowheader" : "cell");
         if (key === heading) row[key].scope = "row";
         row.element.append(row[key]);
       }

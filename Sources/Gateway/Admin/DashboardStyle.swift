@@ -41,7 +41,7 @@ extension DashboardPage {
       white-space: nowrap;
     }
     code, .code { font-family: ui-monospace, "Cascadia Mono", Menlo, Consolas, monospace; }
-    code, .code { font-size: 0.92em; }
+    code, .code { font-size: 0.87em; }
     .card, .tile {
       background: var(--card); border: 1px solid var(--line); border-radius: 12px;
       box-shadow: var(--shadow); min-width: 0;
@@ -50,9 +50,11 @@ extension DashboardPage {
     .head { display: flex; flex-wrap: wrap; gap: 0.3rem 1rem; justify-content: space-between; }
     .pair { display: grid; gap: 1rem; grid-template-columns: repeat(2, minmax(0, 1fr)); }
     .pill {
-      display: inline-block; padding: 0.08rem 0.65rem; border-radius: 99px; font-size: 0.85rem;
-      font-weight: 600; white-space: nowrap; color: var(--warn); background: var(--warn-soft);
+      display: inline-block; padding: 0.08rem 0.65rem; border-radius: 99px;
+      font-size: 0.85rem; font-weight: 600; white-space: nowrap; color: var(--warn);
+      background: var(--warn-soft);
     }
+    #about { margin-left: auto; font-variant-numeric: tabular-nums; }
     .pill[data-state="good"] { color: var(--good); background: var(--good-soft); }
     .pill[data-state="bad"] { color: var(--bad); background: var(--bad-soft); }
 
@@ -92,7 +94,7 @@ extension DashboardPage {
       vertical-align: 0.25em; border-top: 3px solid var(--a);
     }
     .legend li.b::before { border-top: 3px dashed var(--b); }
-    .legend b { display: inline-block; min-width: 3.4em; color: var(--ink); }
+    .legend b { display: inline-block; min-width: 3.8em; color: var(--ink); }
 
     .scroll { overflow: auto; min-width: 0; border-radius: 6px; }
     .tall { min-height: 12rem; max-height: 34rem; }
@@ -111,6 +113,14 @@ extension DashboardPage {
     .bar { height: 3px; margin-top: 0.3rem; border-radius: 2px; background: var(--grid); }
     .bar i { display: block; height: 100%; border-radius: 2px; background: var(--spark); }
     .failed { color: var(--bad); font-weight: 600; }
+    .connections { table-layout: fixed; }
+    .connections th:nth-child(1) { width: 10%; }
+    .connections th:nth-child(3) { width: 13%; }
+    .connections th:nth-child(4) { width: 9%; }
+    .connections th:nth-child(5) { width: 11%; }
+    .connections th:nth-child(6) { width: 14%; }
+    .connections th:nth-child(7) { width: 14%; }
+    .connections th:nth-child(8) { width: 4.6rem; }
     .connections td { padding-top: 0.5rem; padding-bottom: 0.5rem; }
     .empty { padding: 2.5rem 0; text-align: center; }
 
@@ -151,6 +161,7 @@ extension DashboardPage {
       .pair { grid-template-columns: minmax(0, 1fr); }
     }
     @media (max-width: 42rem) {
+      #about { margin-left: 0; }
       body { padding: 0.9rem 0.7rem 3rem; }
       .tiles { gap: 0.6rem; grid-template-columns: repeat(2, minmax(0, 1fr)); }
       .card { padding: 0.8rem; }
@@ -158,6 +169,20 @@ extension DashboardPage {
       .tile .value, .tile .under { padding-left: 0.8rem; padding-right: 0.8rem; }
       .tile .value { font-size: 1.6rem; }
       .narrow-out { display: none; }
+      .connections thead { position: absolute; clip-path: inset(50%); height: 1px; }
+      .connections, .connections tbody { display: block; }
+      .connections tr {
+        display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 0.15rem 0.8rem;
+        padding: 0.6rem 0; border-bottom: 1px solid var(--grid);
+      }
+      .connections tbody td { padding: 0; border: 0; }
+      .connections .narrow-out { display: none; }
+      .connections .target { grid-area: 1 / 1; }
+      .connections .end { grid-area: 1 / 2; }
+      .connections .client { grid-area: 2 / 1; }
+      .connections .client .under { display: inline; margin-left: 0.5em; }
+      .connections .messages { grid-area: 2 / 2; font-size: 0.9rem; }
+      .connections .messages::before { content: "messages "; color: var(--quiet); }
       th, td { padding-right: 0.6rem; }
       .number .under { white-space: normal; }
     }
