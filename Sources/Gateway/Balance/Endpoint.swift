@@ -231,20 +231,19 @@ final class EndpointLoad: Sendable {
   let taken = Atomic(0)
 }
 
-/// By identity; one that nobody holds any more is forgotten.
+/// By identity; one that nobody else holds any more is forgotten when the next one comes.
 final class EndpointLoads: Sendable {
-  private struct Known: Sendable {
-    weak var load: EndpointLoad?
-  }
-
-  private let known = Mutex<[[UInt8]: Known]>([:])
+  private let known = Mutex<[[UInt8]: EndpointLoad]>([:])
 
   func load(of identity: [UInt8]) -> EndpointLoad {
     known.withLock { known in
-      if let load = known[identity]?.load { return load }
-      known = known.filter { $0.value.load != nil }
+      if let load = known[identity] { return load }
+      for other in Array(known.keys) {
+        guard var load = known.removeValue(forKey: other) else { continue }
+        if !isKnownUniquelyReferenced(&load) { known[other] = load }
+      }
       let load = EndpointLoad()
-      known[identity] = Known(load: load)
+      known[identity] = load
       return load
     }
   }
