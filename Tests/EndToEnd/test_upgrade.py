@@ -343,8 +343,12 @@ def test_nothing_else_is_passed_on(backend):
     os.set_inheritable(inherited, True)
     with Lineage(text, [port], pass_fds=[inherited]) as line:
         def kinds():
-            folder = f"/proc/{line.newest}/fd"
-            return sorted(os.readlink(f"{folder}/{fd}").split(":")[0] for fd in os.listdir(folder))
+            folder, found = f"/proc/{line.newest}/fd", []
+            for fd in os.listdir(folder):
+                # What has just been closed is listed, and gone.
+                with contextlib.suppress(FileNotFoundError):
+                    found.append(os.readlink(f"{folder}/{fd}").split(":")[0])
+            return sorted(found)
 
         frames.open_websocket(line.address).close()
         idle = lambda: (found := kinds()).count("socket") == 1 and found
