@@ -43,7 +43,7 @@ def under_attack(grows_kib=8 * 1024, **timeouts):
                   **quick(**timeouts)) as (running, backend):
         with echoing(running) as round_trips:
             yield running, backend
-        assert round_trips and max(round_trips) < 1, f"a round trip of {max(round_trips):.2f} s"
+        assert round_trips and max(round_trips) < 4, f"a round trip of {max(round_trips):.2f} s"
 
 
 @contextlib.contextmanager
