@@ -28,10 +28,6 @@ struct Departures {
   private var waves: [Wave] = []
 
   var isEmpty: Bool { waves.isEmpty }
-  /// Of all waves that are under way.
-  var counts: (told: Int, of: Int) {
-    waves.reduce((0, 0)) { ($0.0 + $1.told, $0.1 + $1.sockets.count) }
-  }
 
   /// The last tenth of `time` is for those who were told last.
   mutating func add(
