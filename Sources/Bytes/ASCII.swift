@@ -48,12 +48,18 @@ public enum ASCII {
 
   /// The same without regard to the case of letters. `text` has to be in lower case.
   public static func equalsIgnoringCase(_ bytes: Span<UInt8>, _ text: StaticString) -> Bool {
-    guard bytes.count == text.utf8CodeUnitCount else { return false }
+    let count = bytes.count
+    guard count == text.utf8CodeUnitCount else { return false }
     // Safety: `index` stays below the literal's length, which equals the span's.
-    for index in 0..<bytes.count where unsafe lowercased(bytes[index]) != text.utf8Start[index] {
-      return false
+    return unsafe bytes.withUnsafeBufferPointer { bytes in
+      for index in 0..<count {
+        let byte = unsafe bytes[index]
+        let other = unsafe text.utf8Start[index]
+        // Most names differ at once.
+        if byte != other, byte | 0x20 != other || !isUpperCase(byte) { return false }
+      }
+      return true
     }
-    return true
   }
 
   /// `bytes` without the blanks at both ends, as a range of indices of `bytes` within `range`.
@@ -98,14 +104,28 @@ public enum ASCII {
     }
   }
 
-  /// Appends the lowest `digits` hexadecimal digits of `value`, in lower case.
+  /// Appends the lowest `digits` hexadecimal digits of `value`, in lower case; 1 to 16.
   public static func appendHex(_ value: UInt64, digits: Int, to text: inout [UInt8]) {
+    let shifted = value << UInt64(64 - 4 * digits)
+    let first = hexDigits(UInt32(truncatingIfNeeded: shifted >> 32))
+    let second = hexDigits(UInt32(truncatingIfNeeded: shifted))
     text.append(addingCapacity: digits) { out in
-      for digit in stride(from: digits - 1, through: 0, by: -1) {
-        let nibble = UInt8(truncatingIfNeeded: value >> UInt64(4 * digit)) & 0xf
-        out.append(nibble < 10 ? 0x30 + nibble : 0x57 + nibble)
+      for digit in 0..<digits {
+        let word = digit < 8 ? first : second
+        out.append(UInt8(truncatingIfNeeded: word >> UInt64(56 - 8 * (digit & 7))))
       }
     }
+  }
+
+  /// The eight digits of `value`, the first one in the highest byte.
+  private static func hexDigits(_ value: UInt32) -> UInt64 {
+    var digits = UInt64(value)
+    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff
+    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff
+    digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f
+    // 1 in each byte from ten up.
+    let letters = (digits &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+    return digits &+ 0x3030_3030_3030_3030 &+ letters &* 0x27
   }
 
   /// Appends the literal's bytes.

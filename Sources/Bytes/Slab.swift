@@ -113,13 +113,27 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   /// Frees the slot and returns its tenant; nil for an id that is no longer current.
   public mutating func remove(_ id: SlotID) -> Element? {
     guard contains(id) else { return nil }
-    let index = Int(id.index)
-    unsafe header(index).pointee.generation &+= 1
-    unsafe header(index).pointee.nextFree = firstFree
+    free(id)
+    // Safety: the id was current, so the element is there; the slot is free from here on.
+    return unsafe element(Int(id.index)).move()
+  }
+
+  /// The same where nobody wants the tenant, which is not moved for it. False for an id that is no
+  /// longer current.
+  @discardableResult
+  public mutating func discard(_ id: SlotID) -> Bool {
+    guard contains(id) else { return false }
+    free(id)
+    // Safety: as above.
+    unsafe element(Int(id.index)).deinitialize(count: 1)
+    return true
+  }
+
+  private mutating func free(_ id: SlotID) {
+    unsafe header(Int(id.index)).pointee.generation &+= 1
+    unsafe header(Int(id.index)).pointee.nextFree = firstFree
     firstFree = id.index
     count -= 1
-    // Safety: the id was current, so the element is there; the slot is free from here on.
-    return unsafe element(index).move()
   }
 
   /// The tenant of a current id. Check `contains` first: a stale id here is a fault of ours.
@@ -133,12 +147,13 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   /// The element of a current id, found with one look at its chunk.
   @inlinable @unsafe
   func current(_ id: SlotID) -> UnsafeMutablePointer<Element> {
-    invariant(Int(id.index) < slotsMade && id.generation & 1 == 1, "slab access by a stale id")
+    // Safety: an array's bounds are checked, and chunks are whole.
     let chunk = unsafe chunks[Int(id.index) / Self.chunkSlots]
     let offset = Int(id.index) % Self.chunkSlots
     let generation = unsafe chunk.headers[offset].generation
-    invariant(generation == id.generation, "slab access by a stale id")
-    // Safety: below `slotsMade`, and an odd generation says that there is an element.
+    invariant(
+      generation == id.generation && generation & 1 == 1, "slab access by a stale id")
+    // Safety: only a slot with an element has an odd generation.
     return unsafe chunk.elements + offset
   }
 

@@ -10,32 +10,30 @@ import Telemetry
 import Wire
 
 /// A request that has passed every check of the gateway's own, until somebody has let it through.
-final class PendingRequest {
+struct PendingRequest {
   let plan: RoutePlan
   /// Where it goes, whatever the worker's upstreams are by the time of the verdict.
   let upstream: WorkerUpstream
   let request: AnsweredRequest
   let client: ClientIdentity
   /// Of a WebSocket handshake; nil for a plain request.
-  let offer: HandshakeOffer?
-  /// For the whole of the question, whatever has to be tried.
-  private(set) var deadline = MonotonicTime.never
+  var offer: HandshakeOffer?
+}
+
+/// What is asked of an authorization service: whether the request may be passed on.
+final class Question {
+  let pending: PendingRequest
+  /// For the whole of it, whatever has to be tried.
+  let deadline: MonotonicTime
   /// What a positive verdict is kept under.
-  fileprivate var verdictKey: VerdictCache.Key?
+  fileprivate let verdictKey: VerdictCache.Key?
 
-  init(
-    _ plan: RoutePlan, to upstream: WorkerUpstream, _ request: AnsweredRequest,
-    _ client: ClientIdentity, _ offer: HandshakeOffer? = nil
+  fileprivate init(
+    _ pending: PendingRequest, until deadline: MonotonicTime, _ verdictKey: VerdictCache.Key?
   ) {
-    self.plan = plan
-    self.upstream = upstream
-    self.request = request
-    self.client = client
-    self.offer = offer
-  }
-
-  fileprivate func begin(_ settings: AuthorizeSettings, now: MonotonicTime) {
-    deadline = now + settings.timeout
+    self.pending = pending
+    self.deadline = deadline
+    self.verdictKey = verdictKey
   }
 }
 
@@ -44,27 +42,27 @@ extension Worker where K: ~Copyable {
   /// the request but its head is used before the verdict.
   mutating func authorize(_ id: SlotID, _ pending: PendingRequest) {
     guard let settings = pending.plan.authorize else { return passOn(id, pending) }
-    pending.verdictKey = VerdictCache.Key(
+    let key = VerdictCache.Key(
       pending.plan, pending.request.head, settings, secret: shared.process.secret)
-    if let key = pending.verdictKey, let granted = verdicts.find(key, now: now) {
+    if let key, let granted = verdicts.find(key, now: now) {
       metrics.add(.authorizationsKept)
       return passOn(id, pending, granted)
     }
     guard pending.offer == nil || admitsHandshake(id, pending.request) else { return }
-    ask(id, pending, settings)
+    ask(id, pending, settings, key)
   }
 
   private mutating func ask(
-    _ id: SlotID, _ pending: PendingRequest, _ settings: AuthorizeSettings
+    _ id: SlotID, _ pending: PendingRequest, _ settings: AuthorizeSettings,
+    _ key: VerdictCache.Key?
   ) {
     let request = pending.request
     let question = AuthorizationRequest.question(
       request.head, from: pending.client, isHandshake: pending.offer != nil, settings)
     guard let question else { return respond(id, .malformedRequest, to: request) }
     request.facts.route = pending.plan.name
-    let attempt = Attempt(
-      head: request.head, facts: request.facts, request: question, from: pending.client)
-    attempt.authorizes = pending
+    let attempt = Attempt(request, request: question, from: pending.client)
+    attempt.authorizes = Question(pending, until: now + settings.timeout, key)
     guard
       let exchange = exchanges.insert(
         Exchange(
@@ -74,7 +72,6 @@ extension Worker where K: ~Copyable {
     exchanges[exchange].forwarding = Forwarding(
       isRepeatable: true, keepsClient: pending.offer == nil && keepsConnectionUnread(request.head))
     if pending.offer != nil { handshakesInFlight += 1 }
-    pending.begin(settings, now: now)
     connections[id].exchange = exchange
     connections[id].pauses.insert(.awaitingAnswer)
     updateInterest(id)
@@ -92,13 +89,14 @@ extension Worker where K: ~Copyable {
 
   /// The head of the service's final answer to a question, if it is no refusal.
   mutating func authorizationAnswered(
-    _ exchange: SlotID, _ head: ResponseHead, _ pending: PendingRequest
+    _ exchange: SlotID, _ head: ResponseHead, _ question: Question
   ) {
+    let pending = question.pending
     guard let settings = pending.plan.authorize, head.status < 300,
       let granted = AuthorizationRequest.granted(by: head, settings)
     else { return refuse(exchange, .backendAnswerBroken) }
     endpointAnswered(exchange, well: true)
-    if let key = pending.verdictKey, let cache = settings.cache {
+    if let key = question.verdictKey, let cache = settings.cache {
       verdicts.add(key, granted, until: now + cache.span, now: now)
     }
     let isWhole = hasWholeAnswer(exchange, head)

@@ -35,34 +35,35 @@ enum ExchangeTimeout {
 
 /// What is needed until the backend's answer is there, and then let go.
 final class Attempt {
-  let head: RequestHead
-  let facts: ConnectionFacts
+  let asked: AnsweredRequest
   /// The head for the backend.
   var request: [UInt8]
   /// Nil for a plain request.
   let upgrade: UpgradeTerms?
   /// The exchange is only a question, which the client does not see: whether this may be passed on.
-  var authorizes: PendingRequest?
+  var authorizes: Question?
   private let address: IPAddress?
   private let isSecure: Bool
   /// In the order they were taken.
-  var tried: [Endpoint] = []
+  var tried = TriedEndpoints()
   var informational = 0
   /// What the head says about where it belongs, and the table it says that of.
   private var affinity = ClientAffinity()
   private var table: EndpointTable?
 
   init(
-    head: RequestHead, facts: ConnectionFacts, request: [UInt8], from client: ClientIdentity,
+    _ asked: AnsweredRequest, request: [UInt8], from client: ClientIdentity,
     upgrade: UpgradeTerms? = nil
   ) {
-    self.head = head
-    self.facts = facts
+    self.asked = asked
     self.request = request
     address = client.address
     isSecure = client.isHTTPS
     self.upgrade = upgrade
   }
+
+  var head: RequestHead { asked.head }
+  var facts: ConnectionFacts { asked.facts }
 
   func affinity(in table: EndpointTable) -> ClientAffinity {
     if table !== self.table {
@@ -73,8 +74,28 @@ final class Attempt {
   }
 
   func triedIndices(in table: EndpointTable) -> [Int] {
-    if tried.isEmpty { return [] }
-    return tried.compactMap { endpoint in table.endpoints.firstIndex { $0 === endpoint } }
+    tried.indices(in: table)
+  }
+}
+
+/// Mostly one, so that nothing is allocated for it.
+struct TriedEndpoints {
+  private var first: Endpoint?
+  private var others: [Endpoint] = []
+
+  var isEmpty: Bool { first == nil }
+
+  mutating func append(_ endpoint: Endpoint) {
+    if first == nil { first = endpoint } else { others.append(endpoint) }
+  }
+
+  mutating func removeLast() { if others.popLast() == nil { first = nil } }
+
+  func indices(in table: EndpointTable) -> [Int] {
+    guard let first else { return [] }
+    return ([first] + others).compactMap { endpoint in
+      table.endpoints.firstIndex { $0 === endpoint }
+    }
   }
 }
 
@@ -136,7 +157,7 @@ struct Exchange: ~Copyable {
   }
 
   /// Counts as a handshake in flight, until there is an answer.
-  var isHandshake: Bool { forwarding == nil || attempt?.authorizes?.offer != nil }
+  var isHandshake: Bool { forwarding == nil || attempt?.authorizes?.pending.offer != nil }
 
   func leg(of id: SlotID) -> Leg { id == client ? .client : .backend }
   func other(than id: SlotID) -> SlotID? { id == client ? backend : client }
@@ -215,22 +236,20 @@ extension Worker where K: ~Copyable {
     guard exchanges.contains(exchange) else { return }
     let attempt = exchanges[exchange].attempt
     let client = exchanges[exchange].client
-    let startedAt = exchanges[exchange].startedAt
     let forwarding = exchanges[exchange].forwarding
     if exchanges[exchange].isHandshake { metrics.count(handshakeFailed: fault) }
     if fault.isBadAnswer { endpointAnswered(exchange, well: false) }
-    if let pending = attempt?.authorizes, fault.leavesQuestionOpen {
-      return authorizationFailed(exchange, pending, fault)
+    if let question = attempt?.authorizes, fault.leavesQuestionOpen {
+      return authorizationFailed(exchange, question.pending, fault)
     }
     abandonBackend(exchange)
     detach(exchange, .client)
     remove(exchange)
     guard let attempt, let client, connections.contains(client) else { return }
-    let request = AnsweredRequest(head: attempt.head, facts: attempt.facts, startedAt: startedAt)
     // What came behind an upgrade may be meant as frames, and what comes behind half a body belongs
     // to that: neither is ever read as a request.
     let keeps = forwarding?.isRequestComplete == true && forwarding?.keepsClient == true
-    respond(client, fault, to: request, detail: detail, closes: !keeps)
+    respond(client, fault, to: attempt.asked, detail: detail, closes: !keeps)
   }
 
   /// The client is gone before any answer: nothing is owed to anybody.
@@ -258,11 +277,12 @@ extension Worker where K: ~Copyable {
   mutating func remove(_ exchange: SlotID) {
     guard exchanges.contains(exchange) else { return }
     giveBackEndpoint(exchange)
-    guard let gone = exchanges.remove(exchange) else { return }
-    switch gone.phase {
-    case .connecting, .awaitingAnswer: if gone.isHandshake { handshakesInFlight -= 1 }
+    switch exchanges[exchange].phase {
+    case .connecting, .awaitingAnswer:
+      if exchanges[exchange].isHandshake { handshakesInFlight -= 1 }
     case .relayingResponse, .bridge, .tunnel: break
     }
+    exchanges.discard(exchange)
   }
 
   /// Takes a leg off the exchange; its connection goes its own way. What fed it must not stay

@@ -67,8 +67,9 @@ struct ClientIdentity: Sendable {
     of head: RequestHead, behind peer: IPAddress?, _ trusted: [AddressBlock]
   ) -> IPAddress? {
     var client = peer
+    let bytes = head.bytes
     for element in head.elements(of: .xForwardedFor).suffix(hopsMax).reversed() {
-      guard let address = address(head.bytes.span.extracting(element)) else { return client }
+      guard let address = address(bytes.span.extracting(element)) else { return client }
       client = address
       guard trusted.contains(where: { $0.contains(address) }) else { return client }
     }
@@ -106,12 +107,14 @@ struct ClientIdentity: Sendable {
 
   private static func forwardedHost(_ head: RequestHead) -> Authority? {
     guard let last = head.elements(of: .xForwardedHost).last else { return nil }
-    return Authority(parsing: head.bytes.span.extracting(last))
+    let bytes = head.bytes
+    return Authority(parsing: bytes.span.extracting(last))
   }
 
   private static func forwardedPort(_ head: RequestHead) -> UInt16? {
     guard let last = head.elements(of: .xForwardedPort).last else { return nil }
-    return ASCII.port(head.bytes.span.extracting(last))
+    let bytes = head.bytes
+    return ASCII.port(bytes.span.extracting(last))
   }
 
   private static func keptID(_ head: RequestHead) -> [UInt8]? {

@@ -68,8 +68,7 @@ extension Worker where K: ~Copyable {
       policy: BackendPolicy(of: plan, to: pending.upstream.plan, granted))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     request.facts.route = plan.name
-    let attempt = Attempt(
-      head: request.head, facts: request.facts, request: outgoing, from: client)
+    let attempt = Attempt(request, request: outgoing, from: client)
     guard
       let exchange = exchanges.insert(
         Exchange(
@@ -93,9 +92,9 @@ extension Worker where K: ~Copyable {
       !forwarding.hasStarted, case .awaitingAnswer = exchanges[exchange].phase,
       let client = exchanges[exchange].client
     else { return }
-    if let pending = exchanges[exchange].attempt?.authorizes {
+    if let question = exchanges[exchange].attempt?.authorizes {
       // What is read waits, but that a client has gone is seen.
-      if pending.offer == nil { readOnUnlessFull(client) }
+      if question.pending.offer == nil { readOnUnlessFull(client) }
       return
     }
     forwarding.hasStarted = true
@@ -238,7 +237,7 @@ extension Worker where K: ~Copyable {
     forwarding.isReused = false
     forwarding.usesPool = false
     forwarding.hasStarted = false
-    if !attempt.tried.isEmpty { attempt.tried.removeLast() }
+    attempt.tried.removeLast()
     exchanges[exchange].phase = .connecting
     metrics.add(.retries)
     dial(exchange)

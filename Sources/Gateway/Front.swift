@@ -127,7 +127,10 @@ extension Worker where K: ~Copyable {
       if request.head.hasUnknownExpectation {
         return respond(id, .expectationFailed, to: request)
       }
-      return authorize(id, PendingRequest(plan, to: upstreams[plan.upstream], request, client))
+      return authorize(
+        id,
+        PendingRequest(
+          plan: plan, upstream: upstreams[plan.upstream], request: request, client: client))
     }
     guard passesOrigin(id, request, plan, client) else { return }
     if refusesNewWork {
@@ -135,7 +138,10 @@ extension Worker where K: ~Copyable {
       return respond(id, .refusingWork, to: request)
     }
     authorize(
-      id, PendingRequest(plan, to: upstreams[plan.upstream], request, client, offer))
+      id,
+      PendingRequest(
+        plan: plan, upstream: upstreams[plan.upstream], request: request, client: client,
+        offer: offer))
   }
 
   private func findRoute(_ head: RequestHead, _ client: ClientIdentity) -> Int? {
@@ -161,14 +167,10 @@ extension Worker where K: ~Copyable {
     _ id: SlotID, _ head: RequestHead, _ client: ClientIdentity
   ) -> ConnectionFacts {
     nextExchange &+= 1
-    var name: [UInt8] = []
-    name.reserveCapacity(21)
-    ASCII.appendHex(UInt64(shared.process.tag), digits: 8, to: &name)
-    name.append(UInt8(ascii: "-"))
-    ASCII.appendHex(UInt64(index) << 40 | nextExchange, digits: 12, to: &name)
     let keepsFacts = self.keepsFacts
     return ConnectionFacts(
-      id: name, client: client.text, proto: protocolWord(id, head), tls: tlsVersion(id),
+      name: ExchangeName(process: shared.process.tag, number: UInt64(index) << 40 | nextExchange),
+      client: client.text, proto: protocolWord(id, head), tls: tlsVersion(id),
       host: keepsFacts ? Array((head.host?.description ?? "").utf8) : [],
       path: keepsFacts ? Array(head.bytes[head.path]) : [],
       origin: head.values(of: .origin).first.map { Array(head.bytes[$0]) },
@@ -225,7 +227,7 @@ extension Worker where K: ~Copyable {
     metrics.add(fault.counter)
     let status = LocalResponse.fault(fault, closes: true).map { sendAnswer(id, $0) }
     let facts = ConnectionFacts(
-      id: [], client: connections[id].peer.description, proto: protocolWord(id, nil),
+      name: nil, client: connections[id].peer.description, proto: protocolWord(id, nil),
       tls: tlsVersion(id), host: [], path: [])
     logResponse(
       facts, method: [],

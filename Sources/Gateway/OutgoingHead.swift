@@ -8,6 +8,10 @@ import Wire
 /// Where fields are written to: a head of HTTP/1.1, or the fields of a stream. Both refuse bytes that
 /// could be taken for something else.
 protocol FieldSink {
+  /// Takes lines of a head of HTTP/1.1 as they are.
+  static var takesLines: Bool { get }
+  @discardableResult
+  mutating func lines(_ text: Span<UInt8>) -> Bool
   @discardableResult
   mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool
   @discardableResult
@@ -16,16 +20,18 @@ protocol FieldSink {
   mutating func field(_ name: StaticString, decimal value: UInt64)
 }
 
-extension HeadWriter: FieldSink {}
+extension HeadWriter: FieldSink {
+  static var takesLines: Bool { true }
+}
 
 extension FieldBlock: FieldSink {
+  static var takesLines: Bool { false }
+  mutating func lines(_ text: Span<UInt8>) -> Bool { false }
   mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool { append(name, value) }
   mutating func field(_ name: StaticString, _ value: Span<UInt8>) -> Bool { append(name, value) }
   mutating func field(_ name: StaticString, literal value: StaticString) { append(name, value) }
   mutating func field(_ name: StaticString, decimal value: UInt64) {
-    var digits: [UInt8] = []
-    ASCII.appendDecimal(value, to: &digits)
-    append(name, digits.span)
+    append(name, decimal: value)
   }
 }
 
@@ -87,11 +93,24 @@ struct OutgoingHead<Sink: FieldSink> {
   ) {
     let bytes = head.bytes
     let hasEdits = !edits.isEmpty
+    // Lines that pass, one behind the other: written with one copy.
+    var run = 0..<0
     for field in head.fields {
       let name = bytes.span.extracting(field.name)
       guard passes(field, name), !hasEdits || !edits.mentions(name) else { continue }
-      sink.field(name, bytes.span.extracting(field.value))
+      if Sink.takesLines, let line = field.line(in: bytes.span) {
+        if run.upperBound != line.lowerBound {
+          sink.lines(bytes.span.extracting(run))
+          run = line
+        }
+        run = run.lowerBound..<line.upperBound
+      } else {
+        sink.lines(bytes.span.extracting(run))
+        run = 0..<0
+        sink.field(name, bytes.span.extracting(field.value))
+      }
     }
+    sink.lines(bytes.span.extracting(run))
   }
 
   private mutating func addEdits() {

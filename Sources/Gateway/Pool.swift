@@ -8,29 +8,44 @@ import Kernel
 import Telemetry
 import Wire
 
-/// By endpoint; the last one in is the first out, so that the rest can end.
+/// By endpoint; the last one in is the first out, so that the rest can end. A list: until there are
+/// hundreds of endpoints, looking through it is quicker than a hash.
 struct Pool {
   /// Of one endpoint and worker.
   static var idleMax: Int { 256 }
-  private var idle: [UInt64: [SlotID]] = [:]
 
-  mutating func put(_ id: SlotID, _ endpoint: Endpoint) -> SlotID? {
-    idle[endpoint.id, default: []].append(id)
-    guard let count = idle[endpoint.id]?.count, count > Self.idleMax else { return nil }
-    return idle[endpoint.id]?.removeFirst()
+  private struct Shelf {
+    let endpoint: UInt64
+    var waiting: [SlotID] = []
+  }
+  private var shelves: [Shelf] = []
+
+  private func index(of endpoint: Endpoint) -> Int? {
+    shelves.firstIndex { $0.endpoint == endpoint.id }
   }
 
-  mutating func take(_ endpoint: Endpoint) -> SlotID? { take(endpoint.id) }
+  /// The one that has waited longest, when there are too many.
+  mutating func put(_ id: SlotID, _ endpoint: Endpoint) -> SlotID? {
+    let index = index(of: endpoint) ?? shelves.endIndex
+    if index == shelves.endIndex { shelves.append(Shelf(endpoint: endpoint.id)) }
+    shelves[index].waiting.append(id)
+    return shelves[index].waiting.count > Self.idleMax ? shelves[index].waiting.removeFirst() : nil
+  }
 
-  private mutating func take(_ endpoint: UInt64) -> SlotID? {
-    guard let id = idle[endpoint]?.popLast() else { return nil }
-    // Endpoints come and go.
-    if idle[endpoint]?.isEmpty == true { idle[endpoint] = nil }
-    return id
+  mutating func take(_ endpoint: Endpoint) -> SlotID? {
+    index(of: endpoint).flatMap { shelves[$0].waiting.popLast() }
   }
 
   /// One of any endpoint.
-  mutating func takeAny() -> SlotID? { idle.keys.first.flatMap { take($0) } }
+  mutating func takeAny() -> SlotID? {
+    guard let index = shelves.firstIndex(where: { !$0.waiting.isEmpty }) else { return nil }
+    return shelves[index].waiting.popLast()
+  }
+
+  /// All of an endpoint that has gone.
+  mutating func takeAll(_ endpoint: Endpoint) -> [SlotID] {
+    index(of: endpoint).map { shelves.remove(at: $0).waiting } ?? []
+  }
 }
 
 extension Worker where K: ~Copyable {

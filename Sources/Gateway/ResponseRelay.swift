@@ -46,7 +46,9 @@ extension Worker where K: ~Copyable {
       exchanges[exchange].forwarding = forwarding
       updateInterest(client)
     }
-    if let pending = attempt.authorizes { authorizationRefused(exchange, client, pending) }
+    if let question = attempt.authorizes {
+      authorizationRefused(exchange, client, question.pending)
+    }
     endpointAnswered(exchange, well: !head.isServerFailure)
     exchanges[exchange].phase = .relayingResponse
     exchanges[exchange].status = UInt16(clamping: head.status)

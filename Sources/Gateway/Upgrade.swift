@@ -24,10 +24,9 @@ extension Worker where K: ~Copyable {
       request.head, from: client, key: offer.key, offer: offer, edits: plan.requestEdits,
       policy: BackendPolicy(of: plan, to: pending.upstream.plan, granted))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
-    let facts = request.facts
-    facts.route = plan.name
+    request.facts.route = plan.name
     let attempt = Attempt(
-      head: request.head, facts: facts, request: outgoing, from: client,
+      request, request: outgoing, from: client,
       upgrade: UpgradeTerms(
         expectedAccept: Self.accept(offer.key),
         clientAccept: asked.key.isEmpty ? [] : Self.accept(asked.key), offer: offer))
@@ -165,8 +164,8 @@ extension Worker where K: ~Copyable {
         return refuseAnswer(exchange, "switching-protocols-unasked")
       }
       switching(exchange, head, attempt, terms)
-    } else if let pending = attempt.authorizes, head.status < 300 || head.status >= 500 {
-      authorizationAnswered(exchange, head, pending)
+    } else if let question = attempt.authorizes, head.status < 300 || head.status >= 500 {
+      authorizationAnswered(exchange, head, question)
     } else {
       guard let id = exchanges[exchange].backend else { return }
       var waiting = ByteQueue()

@@ -16,8 +16,9 @@ enum UpstreamRequest {
     _ head: RequestHead, from client: ClientIdentity, key: [UInt8], offer: HandshakeOffer,
     edits: HeaderEdits, policy: BackendPolicy = BackendPolicy()
   ) -> [UInt8]? {
+    let bytes = head.bytes
     guard let nominated = Nominations(of: head),
-      let path = policy.rewrite.apply(head.bytes.span.extracting(head.path))
+      let path = policy.rewrite.apply(bytes.span.extracting(head.path))
     else { return nil }
     var out = OutgoingHead(edits)
     guard out.requestLine("GET", path: path, head) else { return nil }
@@ -32,8 +33,9 @@ enum UpstreamRequest {
     _ head: RequestHead, from client: ClientIdentity, edits: HeaderEdits,
     policy: BackendPolicy = BackendPolicy()
   ) -> [UInt8]? {
+    let bytes = head.bytes
     guard let nominated = Nominations(of: head),
-      let path = policy.rewrite.apply(head.bytes.span.extracting(head.path))
+      let path = policy.rewrite.apply(bytes.span.extracting(head.path))
     else { return nil }
     var out = OutgoingHead(edits)
     guard out.requestLine(head, path: path.span) else { return nil }
@@ -79,7 +81,8 @@ enum UpstreamRequest {
     if case .name(let authority) = choice {
       out.fixed("Host", authority.description.utf8.span)
     } else if let value = head.onlyValue(of: .host) {
-      out.fixed("Host", head.bytes.span.extracting(value))
+      let bytes = head.bytes
+      out.fixed("Host", bytes.span.extracting(value))
     } else {
       out.fixed("Host", (head.host?.description ?? "").utf8.span)
     }

@@ -87,6 +87,7 @@ extension RequestHead {
   }
 
   private func onlyField(_ name: String) -> Range<Int>? {
+    let bytes = self.bytes
     let found = fields.filter { [name].containsField(bytes.span.extracting($0.name)) }
     guard found.count == 1, let nominated = Nominations(of: self),
       !nominated.contains(bytes.span.extracting(found[0].name))

@@ -9,9 +9,10 @@ import Wire
 extension Worker where K: ~Copyable {
   /// The end of an exchange that became no WebSocket: its line and its counts.
   mutating func logResponse(
-    _ facts: ConnectionFacts, method: [UInt8], _ response: ResponseFacts
+    _ facts: ConnectionFacts, method: @autoclosure () -> [UInt8], _ response: ResponseFacts
   ) {
     metrics.count(response)
+    guard accessLog.isOn else { return }
     accessLog.http(facts, method: method, response, wall: kernel.wallClock())
   }
 

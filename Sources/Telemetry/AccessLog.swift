@@ -17,31 +17,54 @@ public enum Party: UInt8, Sendable, CaseIterable {
   }
 }
 
+/// Names an exchange in logs and to the admin listener. Rendered only where somebody reads it.
+public struct ExchangeName: Sendable, Equatable {
+  private let process: UInt32
+  private let number: UInt64
+
+  /// `number`: within the process, of 48 bits.
+  public init(process: UInt32, number: UInt64) {
+    self.process = process
+    self.number = number
+  }
+
+  /// `0123abcd-000000000001`.
+  public var text: [UInt8] {
+    var text: [UInt8] = []
+    text.reserveCapacity(21)
+    ASCII.appendHex(UInt64(process), digits: 8, to: &text)
+    text.append(UInt8(ascii: "-"))
+    ASCII.appendHex(number, digits: 12, to: &text)
+    return text
+  }
+}
+
 /// Who and what an exchange is about. Values as they came; they are escaped when written. A class,
 /// because a handshake hands them on several times, and each copy would count ten references.
 public final class ConnectionFacts {
-  public var id: [UInt8]
+  /// Nil where no head came whole.
+  public let name: ExchangeName?
   /// The client's address: the real one where a trusted proxy told it.
-  public var client: String
+  public let client: String
   /// "http/1.0", "http/1.1" or "h2".
-  public var proto: StaticString
+  public let proto: StaticString
   /// The version of TLS towards the client, such as "1.3"; nil: plain.
-  public var tls: StaticString?
-  public var host: [UInt8]
-  public var path: [UInt8]
+  public let tls: StaticString?
+  public let host: [UInt8]
+  public let path: [UInt8]
   public var route: String?
   public var endpoint: String?
-  public var origin: [UInt8]?
+  public let origin: [UInt8]?
   public var subprotocol: [UInt8]?
   /// The X-Request-Id that the backend is told.
-  public var requestID: [UInt8]?
+  public let requestID: [UInt8]?
 
   public init(
-    id: [UInt8], client: String, proto: StaticString, tls: StaticString?, host: [UInt8],
+    name: ExchangeName?, client: String, proto: StaticString, tls: StaticString?, host: [UInt8],
     path: [UInt8], route: String? = nil, endpoint: String? = nil, origin: [UInt8]? = nil,
     subprotocol: [UInt8]? = nil, requestID: [UInt8]? = nil
   ) {
-    self.id = id
+    self.name = name
     self.client = client
     self.proto = proto
     self.tls = tls
@@ -53,6 +76,8 @@ public final class ConnectionFacts {
     self.subprotocol = subprotocol
     self.requestID = requestID
   }
+
+  public var id: [UInt8] { name?.text ?? [] }
 
   /// What a live socket keeps for its close line: every value cut to 128 bytes, so some 300 bytes
   /// as a rule and never more than 1.2 KiB.
@@ -182,11 +207,11 @@ public struct AccessLog {
 
   /// An exchange answered by us or by a backend, without a WebSocket.
   public mutating func http(
-    _ facts: ConnectionFacts, method: [UInt8], _ response: ResponseFacts, wall: Int64
+    _ facts: ConnectionFacts, method: () -> [UInt8], _ response: ResponseFacts, wall: Int64
   ) {
     write("http", wall: wall) { line in
       facts.addFields(to: &line, limit: LineBuilder.fieldBytesMax)
-      line.field("method", method)
+      line.field("method", method())
       Self.addResponseFields(response, to: &line)
     }
   }

@@ -25,6 +25,26 @@ struct SlabTests {
     expect(slab, lacks: first)
   }
 
+  @Test("a tenant that is discarded is dropped at once, and its slot is free")
+  func discarding() {
+    final class Tenant {}
+    var slab = Slab<Tenant>(capacity: 1)
+    weak var kept: Tenant?
+    let id = {
+      let tenant = Tenant()
+      kept = tenant
+      return slab.insert(tenant)!
+    }()
+    #expect(kept != nil)
+    let discarded = slab.discard(id)
+    #expect(discarded)
+    #expect(kept == nil)
+    let again = slab.discard(id)
+    #expect(!again)
+    let next = slab.insert(Tenant())
+    #expect(next?.index == id.index && next != id)
+  }
+
   @Test("a full slab refuses, and takes again after a removal")
   func full() {
     var slab = Slab<Int>(capacity: 300)

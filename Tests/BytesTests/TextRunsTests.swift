@@ -26,7 +26,45 @@ struct TextRunsTests {
     }
   }
 
-  @Test("a token ends at the first byte that is none of its own")
+  @Test("a token ends at the first byte that is none of its own, wherever that lies in its word")
+  func longToken() {
+    for byte in UInt8.min...UInt8.max {
+      for position in 0..<20 {
+        var bytes = [UInt8](repeating: UInt8(ascii: "-"), count: 20)
+        for index in bytes.indices where index % 3 > 0 { bytes[index] = index % 2 == 0 ? 0x5a : 0x61 }
+        bytes[position] = byte
+        let isToken = ASCII.isTokenByte(byte)
+        #expect(ASCII.endOfToken(bytes.span, 0..<20) == (isToken ? 20 : position))
+      }
+    }
+  }
+
+  @Test("every capital letter is made small, and no other byte")
+  func lowercase() {
+    for byte in UInt8.min...UInt8.max {
+      for position in 0..<11 {
+        var bytes = [UInt8](repeating: UInt8(ascii: "M"), count: 11)
+        bytes[position] = byte
+        var text: [UInt8] = []
+        ASCII.appendLowercased(bytes.span, to: &text)
+        #expect(text == bytes.map { ASCII.lowercased($0) })
+      }
+    }
+  }
+
+  @Test("hexadecimal digits are the lowest ones, with their zeros")
+  func hexadecimal() {
+    for value in [0, 1, 0x9abc_def0, 0x0123_4567_89ab_cdef, UInt64.max] {
+      for digits in 1...16 {
+        var text: [UInt8] = []
+        ASCII.appendHex(value, digits: digits, to: &text)
+        let all = String(repeating: "0", count: 16) + String(value, radix: 16)
+        #expect(String(decoding: text, as: UTF8.self) == String(all.suffix(digits)))
+      }
+    }
+  }
+
+  @Test("a token of a short text ends at the first byte that is none of its own")
   func token() {
     for byte in UInt8.min...UInt8.max {
       let bytes = [UInt8(ascii: "x"), byte, UInt8(ascii: "y")]

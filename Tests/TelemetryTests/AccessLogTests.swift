@@ -3,11 +3,13 @@ import Foundation
 import Telemetry
 import Testing
 
-private func facts(path: String = "/ws", origin: String? = "https://app.example") -> ConnectionFacts
-{
+private func facts(
+  host: String = "chat.example", path: String = "/ws", origin: String? = "https://app.example",
+  tls: StaticString? = "1.3"
+) -> ConnectionFacts {
   ConnectionFacts(
-    id: Array("00c0ffee".utf8), client: "192.0.2.7", proto: "http/1.1", tls: "1.3",
-    host: Array("chat.example".utf8), path: Array(path.utf8), route: "chat.example/ws",
+    name: ExchangeName(process: 0x00c0_ffee, number: 26), client: "192.0.2.7", proto: "http/1.1", tls: tls,
+    host: Array(host.utf8), path: Array(path.utf8), route: "chat.example/ws",
     endpoint: "10.0.0.1:80", origin: origin.map { Array($0.utf8) }, subprotocol: nil)
 }
 
@@ -43,7 +45,7 @@ struct AccessLogTests {
     end.backend.bytes = 4096
     log.close(facts().kept(), end, wall: 61_500_000_000)
     let who =
-      #""id":"00c0ffee","client":"192.0.2.7","protocol":"http/1.1","tls":"1.3","#
+      #""id":"00c0ffee-00000000001a","client":"192.0.2.7","protocol":"http/1.1","tls":"1.3","#
       + #""host":"chat.example","path":"/ws","route":"chat.example/ws","endpoint":"10.0.0.1:80","#
       + #""origin":"https://app.example""#
     #expect(
@@ -66,9 +68,8 @@ struct AccessLogTests {
     let response = ResponseFacts(
       status: 403, duration: .milliseconds(1), fault: "origin_refused", detail: "not_listed",
       bytes: 77)
-    let plain = facts(origin: "https://evil\u{1b}[1m")
-    plain.tls = nil
-    log.http(plain, method: Array("GET".utf8), response, wall: 0)
+    let plain = facts(origin: "https://evil\u{1b}[1m", tls: nil)
+    log.http(plain, method: { Array("GET".utf8) }, response, wall: 0)
     let written = lines(ring)
     #expect(written.count == 1)
     let line = try object(written[0])
@@ -84,8 +85,7 @@ struct AccessLogTests {
   @Test("a live socket keeps few bytes, whatever its client sent")
   func kept() throws {
     let hostile = String(repeating: "\u{1}", count: 8000)
-    let all = facts(path: hostile, origin: hostile)
-    all.host = Array(hostile.utf8)
+    let all = facts(host: hostile, path: hostile, origin: hostile)
     all.subprotocol = Array(hostile.utf8)
     all.route = hostile
     let ring = LogRing()

@@ -7,14 +7,14 @@ import Bytes
 /// One endpoint at the moment of a choice.
 struct Candidate: Equatable, Sendable {
   /// What it should get in comparison with the others; at least 1.
-  var share: Int
+  var share = 1
   /// As configured: what a hash goes by, so that clients stay where they are while others change.
-  var weight: Int
-  var inUse: Int
+  var weight = 1
+  var inUse = 0
   /// Of its identity.
-  var hash: UInt64
+  var hash: UInt64 = 0
   /// Neither out, nor full, nor tried before by the same request.
-  var isEligible: Bool
+  var isEligible = false
 }
 
 enum BalancePolicy {

@@ -115,16 +115,19 @@ final class EndpointTable: Sendable {
   }
 
   private func key(of head: RequestHead, _ key: ClientKey, _ address: IPAddress?) -> UInt64? {
+    let bytes = head.bytes
     switch key {
     case .address: return address.map { BalanceHash.of($0.description.utf8.span) }
     case .header(let name):
-      return head.value(named: name).map { BalanceHash.of(head.bytes.span.extracting($0)) }
+      return head.value(named: name).map { BalanceHash.of(bytes.span.extracting($0)) }
     case .cookie(let name):
       guard let value = head.cookies(named: Array(name.utf8), atMost: 1).first, !value.isEmpty
       else { return nil }
-      return BalanceHash.of(head.bytes.span.extracting(value))
+      return BalanceHash.of(bytes.span.extracting(value))
     }
   }
+
+  var setsCookies: Bool { cookie != nil }
 
   /// The value of the `Set-Cookie` field for an answer of `endpoint`; nil where none is due.
   func setCookie(for endpoint: Int, _ affinity: ClientAffinity) -> [UInt8]? {
@@ -181,14 +184,15 @@ final class EndpointTable: Sendable {
     _ turn: inout BalanceTurn, _ now: MonotonicTime, besides tried: [Int], onTrial: Bool,
     ignoringLimits: Bool = false
   ) {
-    turn.candidates.removeAll(keepingCapacity: true)
+    if turn.candidates.count != endpoints.count {
+      turn.candidates = Array(repeating: Candidate(), count: endpoints.count)
+    }
     for (index, endpoint) in endpoints.enumerated() {
       let inUse = endpoint.inUse
-      turn.candidates.append(
-        Candidate(
-          share: endpoint.share(now), weight: endpoint.weight, inUse: inUse, hash: endpoint.hash,
-          isEligible: endpoint.isOut(now) == onTrial && !endpoint.isDown
-            && (ignoringLimits || inUse < endpoint.connectionsMax) && !tried.contains(index)))
+      turn.candidates[index] = Candidate(
+        share: endpoint.share(now), weight: endpoint.weight, inUse: inUse, hash: endpoint.hash,
+        isEligible: endpoint.isOut(now) == onTrial && !endpoint.isDown
+          && (ignoringLimits || inUse < endpoint.connectionsMax) && !tried.contains(index))
     }
   }
 

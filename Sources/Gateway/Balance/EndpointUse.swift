@@ -35,7 +35,7 @@ extension Worker where K: ~Copyable {
   /// For the answer to the client: the cookie that brings it back here, where it has none that does.
   func stickyCookie(_ exchange: SlotID) -> [UInt8]? {
     let table = exchanges[exchange].upstream.table
-    guard let attempt = exchanges[exchange].attempt, let endpoint = exchanges[exchange].endpoint,
+    guard table.setsCookies, let attempt = exchanges[exchange].attempt, let endpoint = exchanges[exchange].endpoint,
       let index = table.endpoints.firstIndex(where: { $0 === endpoint })
     else { return nil }
     return table.setCookie(for: index, attempt.affinity(in: table))
@@ -51,7 +51,7 @@ extension Worker where K: ~Copyable {
 
   /// What waits for a next request to an endpoint that is gone.
   mutating func closeIdle(_ endpoint: Endpoint) {
-    while let id = pool.take(endpoint) {
+    for id in pool.takeAll(endpoint) {
       if connections.contains(id), connections[id].exchange == nil { closeNow(id) }
     }
   }

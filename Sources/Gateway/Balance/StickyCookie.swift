@@ -61,6 +61,7 @@ struct StickyCookie: Sendable {
 extension RequestHead {
   /// The values of the cookies of that name, in order (RFC 6265 section 4.2.1).
   func cookies(named name: [UInt8], atMost limit: Int) -> [Range<Int>] {
+    let bytes = self.bytes
     var found: [Range<Int>] = []
     for field in values(of: .cookie) {
       var start = field.lowerBound

@@ -245,7 +245,7 @@ extension Worker where K: ~Copyable {
     let front = link.front
     front.queued = max(0, front.queued - connections[id].queued)
     _ = takeTrailers(id)
-    guard connections.remove(id) != nil else { return }
+    guard connections.discard(id) else { return }
     streams -= 1
     if let index = front.streams.firstIndex(of: id) {
       front.streams.swapAt(index, front.streams.count - 1)

@@ -33,6 +33,16 @@ public struct Field: Sendable, Equatable {
   /// Without the blanks around it; may be empty.
   public let value: Range<Int>
   public let known: KnownField
+
+  /// The whole line in the bytes of its head, if it stands there as it would be written.
+  public func line(in head: Span<UInt8>) -> Range<Int>? {
+    let (colon, end) = (name.upperBound, value.upperBound)
+    guard value.lowerBound == colon + 2, head.count >= end + 2, head[colon] == UInt8(ascii: ":"),
+      head[colon + 1] == UInt8(ascii: " "), head[end] == UInt8(ascii: "\r"),
+      head[end + 1] == UInt8(ascii: "\n")
+    else { return nil }
+    return name.lowerBound..<(end + 2)
+  }
 }
 
 /// Small on purpose: every connection holds one for as long as it lives.
@@ -128,13 +138,5 @@ struct HeadScanner: Sendable {
     if fields.isEmpty { fields.reserveCapacity(16) }
     fields.append(field)
     return field
-  }
-}
-
-/// A copy of the first `count` bytes.
-func copyBytes(_ bytes: Span<UInt8>, _ count: Int) -> [UInt8] {
-  let head = bytes.extracting(0..<count)
-  return [UInt8](capacity: count + 1) { target in
-    for index in 0..<count { target.append(head[index]) }
   }
 }

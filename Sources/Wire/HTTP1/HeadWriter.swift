@@ -60,6 +60,29 @@ public struct HeadWriter: Sendable {
     return true
   }
 
+  /// Field lines as a parser has found them, one behind the other, each with its end. False, and nothing
+  /// written, when one is empty, which would end the head, or holds a control byte other than HTAB.
+  @discardableResult
+  public mutating func lines(_ text: Span<UInt8>) -> Bool {
+    var start = 0
+    var end = 0
+    while end < text.count {
+      end = ASCII.endOfText(text, end..<text.count)
+      guard end + 1 < text.count else { return false }
+      if text[end] == UInt8(ascii: "\t") {
+        end += 1
+        continue
+      }
+      guard end > start, text[end] == UInt8(ascii: "\r"), text[end + 1] == UInt8(ascii: "\n") else {
+        return false
+      }
+      end += 2
+      start = end
+    }
+    ASCII.append(text, to: &bytes)
+    return true
+  }
+
   @discardableResult
   public mutating func field(_ name: StaticString, _ value: Span<UInt8>) -> Bool {
     guard ASCII.isFieldValue(value) else { return false }

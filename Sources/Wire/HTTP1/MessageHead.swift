@@ -4,8 +4,8 @@
 import Bytes
 
 public protocol MessageHead {
-  /// Over HTTP/1 the head as it came, its last CRLF included; over HTTP/2 the decoded texts, one
-  /// behind the other. Whatever else may stand there is no part of it.
+  /// Over HTTP/1 the head as it came, its last CRLF included; over HTTP/2 what was decoded, fields as
+  /// lines of HTTP/1. Whatever else may stand there is no part of it.
   var bytes: [UInt8] { get }
   /// In the order they came.
   var fields: [Field] { get }

@@ -3,7 +3,8 @@
 
 public import Bytes
 
-public struct RequestHead: MessageHead, Sendable {
+/// A class, because it is handed on from step to step, and each copy would count four references.
+public final class RequestHead: MessageHead, Sendable {
   public let bytes: [UInt8]
   public let fields: [Field]
   public let version: HTTPVersion
@@ -25,6 +26,23 @@ public struct RequestHead: MessageHead, Sendable {
   /// `untilClose` only in HTTP/2, where a body without Content-Length ends with the stream; `none`
   /// there when END_STREAM came with the head.
   public let bodyFraming: BodyFraming.Length
+
+  init(
+    bytes: [UInt8], fields: [Field], version: HTTPVersion, method: Range<Int>, target: Range<Int>,
+    path: Range<Int>, query: Range<Int>?, host: Authority?, protocolName: Range<Int>?,
+    bodyFraming: BodyFraming.Length
+  ) {
+    self.bytes = bytes
+    self.fields = fields
+    self.version = version
+    self.method = method
+    self.target = target
+    self.path = path
+    self.query = query
+    self.host = host
+    self.protocolName = protocolName
+    self.bodyFraming = bodyFraming
+  }
 
   public var isGET: Bool { equals(method, "GET") }
 

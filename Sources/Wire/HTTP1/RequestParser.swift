@@ -53,7 +53,7 @@ public struct RequestParser: Sendable {
     let line = try RequestLine(bytes, Int(lineStart)..<Int(lineEnd))
     let host = try host(bytes, line)
     let bodyFraming = try framing.requestLength()
-    var copy = copyBytes(bytes, scanner.position)
+    var copy = ASCII.copy(bytes.extracting(0..<scanner.position), spare: 1)
     if line.target.path == nil {
       // RFC 9112 section 3.2.4: an empty path is `*` for OPTIONS, `/` otherwise.
       let isServerWide = line.isOPTIONS && line.target.query == nil

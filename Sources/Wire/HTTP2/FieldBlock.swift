@@ -42,10 +42,7 @@ public struct FieldBlock: Sendable {
   public mutating func append(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
     guard !name.isEmpty, !Self.isConnectionSpecific(name, value) else { return false }
     guard ASCII.isToken(name), ASCII.isFieldValue(value) else { return false }
-    if entries.isEmpty {
-      bytes.reserveCapacity(480)
-      entries.reserveCapacity(16)
-    }
+    reserve()
     let start = bytes.count
     ASCII.appendLowercased(name, to: &bytes)
     let end = bytes.count
@@ -62,6 +59,21 @@ public struct FieldBlock: Sendable {
   @discardableResult
   public mutating func append(_ name: StaticString, _ value: StaticString) -> Bool {
     ASCII.withSpan(value) { append(name, $0) }
+  }
+
+  public mutating func append(_ name: StaticString, decimal value: UInt64) {
+    reserve()
+    let start = bytes.count
+    ASCII.withSpan(name) { ASCII.appendLowercased($0, to: &bytes) }
+    let end = bytes.count
+    ASCII.appendDecimal(value, to: &bytes)
+    entries.append(Entry(name: start..<end, value: end..<bytes.count))
+  }
+
+  private mutating func reserve() {
+    guard entries.isEmpty else { return }
+    bytes.reserveCapacity(480)
+    entries.reserveCapacity(16)
   }
 
   private static func isConnectionSpecific(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {

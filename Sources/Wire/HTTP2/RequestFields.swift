@@ -57,9 +57,8 @@ struct RequestFields {
     if !name.isEmpty, name[0] == UInt8(ascii: ":") { return try takePseudo(name, value) }
     fieldCount += 1
     guard fieldCount <= limits.fieldsMax else { throw .tooManyFields }
-    guard !name.isEmpty else { throw .malformedFieldName }
-    for index in 0..<name.count
-    where !ASCII.isTokenByte(name[index]) || ASCII.isUpperCase(name[index]) {
+    guard ASCII.isToken(name) else { throw .malformedFieldName }
+    for index in 0..<name.count where ASCII.isUpperCase(name[index]) {
       throw .malformedFieldName
     }
     if isTrailers { return takeTrailer(name, value) }
@@ -131,8 +130,11 @@ struct RequestFields {
     _ known: KnownField, _ name: Span<UInt8>, _ value: Span<UInt8>
   ) {
     if fields.isEmpty { fields.reserveCapacity(16) }
-    let nameRange = append(name)
-    fields.append(Field(name: nameRange, value: append(value), known: known))
+    if bytes.isEmpty { bytes.reserveCapacity(512) }
+    let start = bytes.count
+    ASCII.appendLine(name, value, to: &bytes)
+    let (colon, end) = (start + name.count, bytes.count - 2)
+    fields.append(Field(name: start..<colon, value: (colon + 2)..<end, known: known))
   }
 
   /// The trailers that may be passed on, as lines, when the block is complete.
@@ -151,7 +153,7 @@ struct RequestFields {
     let (range, target) = try target(method)
     guard let path = target.path else { throw .malformedTarget }
     return RequestHead(
-      bytes: copyBytes(bytes.span, bytes.count), fields: fields, version: .http2, method: method,
+      bytes: ASCII.copy(bytes.span), fields: fields, version: .http2, method: method,
       target: range, path: path, query: target.query, host: host, protocolName: protocolName,
       bodyFraming: ends ? .none : contentLength.map { .length($0) } ?? .untilClose)
   }

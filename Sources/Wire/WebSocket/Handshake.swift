@@ -83,12 +83,13 @@ public enum Handshake {
     guard let version = head.onlyValue(of: .secWebSocketVersion), head.equals(version, "13") else {
       return .refused(.wrongVersion)
     }
-    guard let key = head.onlyValue(of: .secWebSocketKey),
-      isKey(head.bytes.span.extracting(key))
-    else { return .refused(.malformedKey) }
+    let bytes = head.bytes
+    guard let key = head.onlyValue(of: .secWebSocketKey), isKey(bytes.span.extracting(key)) else {
+      return .refused(.malformedKey)
+    }
     return .webSocket(
       HandshakeOffer(
-        key: Array(head.bytes[key]), subprotocols: subprotocols(in: head),
+        key: Array(bytes[key]), subprotocols: subprotocols(in: head),
         deflate: DeflateParameters.offers(in: head)))
   }
 
