@@ -237,11 +237,11 @@ extension Worker where K: ~Copyable {
     let attempt = exchanges[exchange].attempt
     let client = exchanges[exchange].client
     let forwarding = exchanges[exchange].forwarding
-    if exchanges[exchange].isHandshake { metrics.count(handshakeFailed: fault) }
     if fault.isBadAnswer { endpointAnswered(exchange, well: false) }
     if let question = attempt?.authorizes, fault.leavesQuestionOpen {
       return authorizationFailed(exchange, question.pending, fault)
     }
+    if exchanges[exchange].isHandshake { metrics.count(handshakeFailed: fault) }
     abandonBackend(exchange)
     detach(exchange, .client)
     remove(exchange)

@@ -11,6 +11,7 @@ import pytest
 
 import frames
 import h2peer
+from admin import samples
 from authorization import (TOKEN, USER, allow, asking, assert_echoes, by_token, serve, succeeded,
                            websocket)
 from http_backends import Gate, HTTPBackend
@@ -64,6 +65,20 @@ def test_a_failing_service(kind, on_failure):
         if on_failure == "refuse":
             assert running.wait_event(event="http", status=503)["fault"] == "authorization_failed"
         running.wait_event(message="an authorization service gave no verdict")
+
+
+@pytest.mark.parametrize("kind", ["unavailable", "crash"])
+@pytest.mark.parametrize("on_failure, result", [("refuse", "backend_failed"), ("allow", "accepted")])
+def test_a_handshake_without_a_verdict_counts_once(kind, on_failure, result):
+    admin = free_port()
+    sections = {"admin": {"bind": f"127.0.0.1:{admin}"}}
+    with asking(careful(kind), on_failure=on_failure, sections=sections) as (running, _, _):
+        with websocket(HTTP1, running) as answer:
+            assert answer.status == (101 if on_failure == "allow" else 503)
+        found = samples(admin)
+        handshakes = {key: value for key, value in found.items()
+                      if key.startswith("bascule_handshakes_total") and value}
+        assert handshakes == {f'bascule_handshakes_total{{result="{result}"}}': 1}
 
 
 @pytest.mark.parametrize("on_failure", ["refuse", "allow"])
