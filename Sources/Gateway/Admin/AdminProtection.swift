@@ -63,6 +63,7 @@ struct AdminProtection: Sendable {
   func refusal(_ head: RequestHead, _ access: AdminAccess) -> AdminRefusal? {
     guard let authority = head.host, isOwn(authority.host) else { return .host }
     guard isSameOrigin(head, authority) else { return .origin }
+    if access == .change, isFromAnotherSite(head) { return .origin }
     if access == .change, !hasField(head) { return .field }
     if access != .open, !hasToken(head) { return .token }
     return nil
@@ -81,6 +82,15 @@ struct AdminProtection: Sendable {
     let own = Origin.tuple(
       scheme: "http", host: authority.host, port: authority.effectivePort(https: false))
     return values.count == 1 && Origin(parsing: value.span) == own
+  }
+
+  /// A browser says so itself, whatever else the page could make it send (Fetch Metadata).
+  private func isFromAnotherSite(_ head: RequestHead) -> Bool {
+    head.fields.contains { field in
+      head.equalsIgnoringCase(field.name, "sec-fetch-site")
+        && (head.equalsIgnoringCase(field.value, "cross-site")
+          || head.equalsIgnoringCase(field.value, "same-site"))
+    }
   }
 
   private func hasField(_ head: RequestHead) -> Bool {
