@@ -10,7 +10,7 @@ import Kernel
 enum AdminTarget: Equatable {
   case config(String)
   /// The token comes from `BASCULE_ADMIN_TOKEN`: a command line can be read by everybody.
-  case address(String)
+  case address(EndpointAddress)
 }
 
 enum AdminCommands {
@@ -86,7 +86,7 @@ enum AdminCommands {
     var current = first
     while true {
       let screen = TopScreen(current, previous: previous, seconds: 1)
-      let lines = screen.lines.prefix(max(1, terminal.rows - 2)) + ["", "q ends"]
+      let lines = screen.lines(atMost: terminal.rows - 2) + ["", "q ends"]
       let text = lines.map { $0 + "\u{1b}[K" }.joined(separator: "\r\n")
       Command.write("\u{1b}[H\(text)\u{1b}[J", to: StandardStreams.output)
       switch terminal.key(within: interval) {
@@ -116,10 +116,7 @@ enum AdminCommands {
 
   private static func client(_ target: AdminTarget) throws(AdminFailure) -> AdminClient {
     switch target {
-    case .address(let text):
-      guard let address = EndpointAddress(parsing: text) else {
-        throw AdminFailure(text: "--admin needs HOST:PORT or unix:/PATH, not \"\(text)\"")
-      }
+    case .address(let address):
       return AdminClient(address, token: Environment.value("BASCULE_ADMIN_TOKEN"))
     case .config(let file):
       let snapshot: Snapshot?

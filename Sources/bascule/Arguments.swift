@@ -77,7 +77,12 @@ enum Arguments: Equatable {
     if !address.isEmpty, !config.isEmpty {
       throw Mistake(text: "--config and --admin say the same thing twice: leave one out")
     }
-    if !address.isEmpty { return (.address(address), values) }
+    if !address.isEmpty {
+      guard let address = EndpointAddress(parsing: address) else {
+        throw Mistake(text: "--admin needs HOST:PORT or unix:/PATH, not \"\(address)\"")
+      }
+      return (.address(address), values)
+    }
     return (.config(config.isEmpty ? defaultConfig : config), values)
   }
 

@@ -22,7 +22,7 @@ enum Help {
 
       Checks everything a start needs: the file, certificates, names, addresses, ports. Prints every
       mistake as FILE:LINE:COLUMN: error: ... and exits with 78, or with 0 when there is none. A
-      line with "warning:" is for you to judge.
+      line with "warning:" stops no start, and is probably not what was meant.
 
       --config FILE   the configuration; without this flag \(Arguments.defaultConfig)
       --running       for a new file of a gateway that runs: its ports are in use, and not tried
@@ -66,7 +66,8 @@ enum Help {
       """
       bascule reload [--config FILE | --admin ADDRESS]
 
-      Asks the running gateway to read its configuration again.
+      Asks the running gateway to read its configuration again. With a mistake in it the running one
+      stays: every mistake is printed, and the exit status is 1.
 
       \(adminFlags)
       """
@@ -76,7 +77,7 @@ enum Help {
 
       Does what SIGTERM does: every WebSocket ends politely, then the gateway ends.
 
-      --percent N       only a part of the WebSockets; the gateway goes on
+      --percent N       only a part of the WebSockets, rounded up per worker; the gateway goes on
       \(adminFlags)
       """
     case "top":

@@ -47,6 +47,13 @@ def test_health_without_an_admin_section_says_so():
     assert command("drain", "--percent", "0").returncode == 64
 
 
+@pytest.mark.parametrize("name", ["health", "reload", "drain", "top"])
+def test_an_address_that_is_none_is_a_wrong_command_line(name):
+    done = command(name, "--admin", "nonsense")
+    assert done.returncode == 64
+    assert done.stderr == 'bascule: --admin needs HOST:PORT or unix:/PATH, not "nonsense"\n'
+
+
 def test_commands_that_change_use_the_token():
     with AsyncBackend(echo) as backend, administered([backend.port], {"token": TOKEN}) as (
             running, port):

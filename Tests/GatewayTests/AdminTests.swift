@@ -35,6 +35,18 @@ struct AdminProtectionTests {
     #expect(protection().refusal(request(["Origin: null"], host: host), .open) == .origin)
   }
 
+  @Test("a browser that tells of a page of another site changes nothing")
+  func sites() {
+    for (site, refusal) in [
+      ("cross-site", AdminRefusal.origin), ("Same-Site", .origin), ("same-origin", nil),
+      ("none", nil),
+    ] {
+      let head = request(["Sec-Fetch-Site: \(site)", "X-Bascule: 1"], host: "localhost")
+      #expect(protection().refusal(head, .change) == refusal, "\(site)")
+      #expect(protection().refusal(head, .read) == nil, "\(site)")
+    }
+  }
+
   @Test("a token is one field, whole, and nothing for probes")
   func token() {
     let guarded = protection(token: "0123456789abcdef")
@@ -117,5 +129,35 @@ struct TopScreenTests {
       TopScreen(metrics(messages: 1), previous: nil, seconds: 0).lines
         .contains { $0.contains("-/s from clients") })
     #expect(!TopScreen(MetricSamples(""), previous: nil, seconds: 0).lines.isEmpty)
+  }
+
+  private func screen(routes: Int, endpoints: Int) -> TopScreen {
+    let samples =
+      (0..<routes).map { "bascule_route_requests_total{route=\"*/\($0)\"} 1" }
+      + (0..<endpoints).map {
+        "bascule_endpoint_in_use{upstream=\"u\",endpoint=\"10.0.0.1:\($0)\"} 1"
+      }
+    return TopScreen(
+      MetricSamples(samples.joined(separator: "\n")), previous: nil, seconds: 1)
+  }
+
+  @Test(
+    "on a small terminal each table keeps its titles and some rows",
+    arguments: [(40, 40), (40, 1), (1, 40), (3, 3), (0, 0)])
+  func small(routes: Int, endpoints: Int) throws {
+    let screen = screen(routes: routes, endpoints: endpoints)
+    for rows in 15...22 {
+      let lines = screen.lines(atMost: rows)
+      #expect(lines.count == min(rows, screen.lines.count))
+      let titles = try #require(lines.firstIndex { $0.hasPrefix("ENDPOINT") })
+      let above = lines[..<titles].filter { $0.hasPrefix("*/") }.count
+      let below = lines[titles...].filter { $0.hasPrefix("u ") }.count
+      #expect(above >= min(routes, 1) && below >= min(endpoints, 1))
+      let told = lines.compactMap { $0.hasPrefix("… ") ? Int($0.split(separator: " ")[1]) : nil }
+      // Where there is room for it, what is left out is told.
+      if rows > 16 { #expect(above + below + told.reduce(0, +) == routes + endpoints) }
+    }
+    #expect(screen.lines(atMost: -3).count == 1)
+    #expect(screen.lines(atMost: 100) == screen.lines)
   }
 }

@@ -12,7 +12,23 @@ public struct TopScreen: Sendable {
     self.seconds = max(seconds, 0.001)
   }
 
-  public var lines: [String] { head + [""] + routes + [""] + endpoints }
+  public var lines: [String] { lines(atMost: .max) }
+
+  /// As much as fits: both tables keep their titles and some rows, and what one leaves the other has.
+  public func lines(atMost rows: Int) -> [String] {
+    let (head, routes, endpoints) = (head, routes, endpoints)
+    let room = max(0, rows - head.count - 2)
+    let above = Self.cut(routes, to: max(room / 2, room - endpoints.count))
+    let below = Self.cut(endpoints, to: room - above.count)
+    return Array((head + [""] + above + [""] + below).prefix(max(1, rows)))
+  }
+
+  private static func cut(_ table: [String], to rows: Int) -> [String] {
+    guard table.count > rows else { return table }
+    // A line more for what is left out, where that leaves a row.
+    guard rows > 2 else { return Array(table.prefix(rows)) }
+    return table.prefix(rows - 1) + ["… \(table.count - rows + 1) more"]
+  }
 
   private var head: [String] {
     let draining = current.value("bascule_draining") > 0 ? "   DRAINING" : ""
