@@ -19,7 +19,7 @@ enum WorkerMessage: Sendable {
   case walked(WalkReport)
   /// For the admin listener: a reload has begun, and what it has come to.
   case reloadBegins
-  case reloadEnded(mistakes: [String])
+  case reloadEnded(mistakes: [String], forNextStart: [String])
   /// How short memory is; told again as long as it is critical.
   case memory(MemoryPressure)
   /// End now.

@@ -183,7 +183,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     case .walk(let walk): walks.append(walk)
     case .walked(let report): walked(report)
     case .reloadBegins: reloads.reloadBegins()
-    case .reloadEnded(let mistakes): reloadEnded(mistakes)
+    case .reloadEnded(let mistakes, let keys): reloadEnded(mistakes, forNextStart: keys)
     case .memory(let pressure): memoryChanged(pressure)
     }
   }

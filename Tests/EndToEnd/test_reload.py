@@ -13,6 +13,7 @@ import pytest
 
 import frames
 import harness
+from admin import CHANGE, administered, ask
 from certificates import Authority, client_context
 from harness import (AsyncBackend, RawBackend, answer_upgrade, configuration, echo, free_port,
                      gateway, raw_echo, route, run_gateway, wait_until)
@@ -163,6 +164,20 @@ def test_what_only_a_start_can_change_is_said(backend):
     with gateway([backend.port]) as running:
         reload(running, path_of(running).read_text().replace("workers: 1", "workers: 2"))
         assert running.log_contains("workers has changed", "next start")
+
+
+def test_what_waits_for_a_start_is_told_to_whoever_reloads_and_asks(backend):
+    with administered([backend.port]) as (running, port):
+        path, ask_again = path_of(running), {"method": "POST", "fields": CHANGE}
+        text = path.read_text()
+        path.write_text(text.replace("workers: 1", "workers: 2"))
+        assert ask(port, "/reload", **ask_again).text == \
+            "The configuration has been reloaded. With the next start: workers.\n"
+        assert ask(port, "/config").text.startswith(
+            "# Changed, and in effect with the next start: workers\n")
+        path.write_text(text)
+        assert ask(port, "/reload", **ask_again).text == "The configuration has been reloaded.\n"
+        assert not ask(port, "/config").text.startswith("#")
 
 
 def test_counts_of_connections_survive_a_reload():

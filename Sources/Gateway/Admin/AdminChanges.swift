@@ -12,6 +12,10 @@ import Wire
 struct ReloadRequests {
   private var waiting: [AdminRequest] = []
   private var served: [AdminRequest] = []
+  /// Keys that have changed and take effect with the next start.
+  var forNextStart: [String] = []
+
+  var forNextStartText: String { forNextStart.joined(separator: ", ") }
 
   var isEmpty: Bool { waiting.isEmpty && served.isEmpty }
 
@@ -44,10 +48,12 @@ extension Worker where K: ~Copyable {
   }
 
   /// `mistakes`: why nothing has changed.
-  mutating func reloadEnded(_ mistakes: [String]) {
+  mutating func reloadEnded(_ mistakes: [String], forNextStart: [String]) {
+    reloads.forNextStart = forNextStart
+    let note = forNextStart.isEmpty ? "" : " With the next start: \(reloads.forNextStartText)."
     for request in reloads.reloadEnds() where connections.contains(request.connection) {
       if mistakes.isEmpty {
-        answer(request, 200, "The configuration has been reloaded.\n")
+        answer(request, 200, "The configuration has been reloaded.\(note)\n")
       } else {
         let list = mistakes.map { "\($0)\n" }.joined()
         answer(request, 422, "The running configuration stays:\n\(list)")

@@ -124,10 +124,12 @@ extension Worker where K: ~Copyable {
   }
 
   private mutating func adminConfiguration(_ request: AdminRequest) {
+    let waiting = reloads.forNextStartText
+    let note = waiting.isEmpty ? "" : "# Changed, and in effect with the next start: \(waiting)\n"
     answer(
       request.connection, request.request,
       AdminAnswer(
-        200, "text/plain; charset=utf-8", Array(shared.snapshot.text.utf8)))
+        200, "text/plain; charset=utf-8", Array((note + shared.snapshot.text).utf8)))
   }
 }
 

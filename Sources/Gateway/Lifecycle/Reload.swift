@@ -78,7 +78,11 @@ extension Supervisor {
     log.write(.reloading, now: kernel.now(), wall: kernel.wallClock())
     admin?.post(.reloadBegins)
     lastMistakes = []
-    defer { admin?.post(.reloadEnded(mistakes: lastMistakes.map(\.description))) }
+    defer {
+      admin?.post(
+        .reloadEnded(
+          mistakes: lastMistakes.map(\.description), forNextStart: startOnlyChanges(running)))
+    }
     let loaded = load()
     // What was wrong may be put right in any of them.
     fileWatch.watch(loaded.files.union(secretFiles))
