@@ -19,6 +19,8 @@ extension AdminSettings: ConfigSection {
   /// `bind` is required, so that this placeholder never leaves the loader.
   init() { self.init(bind: .unix("")) }
 
+  static let mainKey: String? = "bind"
+
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
       "bind", \.bind, .bindAddress, required: true,
@@ -63,12 +65,7 @@ extension AdminSettings: ConfigSection {
   private var isLocal: Bool {
     switch bind {
     case .unix: return true
-    case .hostPort(let hostPort):
-      switch hostPort.literal {
-      case .v4(let value): return value >> 24 == 127
-      case .v6(let high, let low): return high == 0 && low == 1
-      case nil: return hostPort.host == "localhost"
-      }
+    case .hostPort(let hostPort): return hostPort.isLoopback
     }
   }
 }

@@ -46,6 +46,10 @@ extension ConfigValue {
       schema: .section(keys, showsDefaults: elsewhere.names.isEmpty)
     ) { node, current, reader in
       var section = current ?? V()
+      if let advice = adviceAlone(node, keys, reader) {
+        reader.report(node, expected: "a mapping", hint: advice)
+        return nil
+      }
       guard let entries = node.entries(reportingTo: &reader, keys: names) else { return nil }
       section.begin(node, reader)
       let unknown = entries.filter { !names.contains($0.key) }
@@ -137,6 +141,34 @@ private func advice<S>(_ name: String, _ keys: [ConfigKey<S>]) -> String {
     return "it belongs \(places.joined(separator: " or "))"
   }
   return "known here: \(names.joined(separator: ", "))"
+}
+
+/// What to write where the value of the section's main key stands in the section's place; nil: it is
+/// no such value.
+private func adviceAlone<S: ConfigSection>(
+  _ node: Node, _ keys: [ConfigKey<S>], _ reader: Reader
+) -> String? {
+  guard let key = keys.first(where: { $0.name == S.mainKey }), !node.isNull else { return nil }
+  func fits(_ node: Node) -> Bool {
+    var section = S()
+    var attempt = reader.trial
+    return key.read(&section, node, &attempt)
+  }
+  switch node.content {
+  case .scalar(let text, _):
+    let isSwitch = ["true", "yes", "on"].contains(text)
+    if isSwitch || keys.contains(where: { $0.name == text }) {
+      return "; write {\(key.name): \(key.form)}"
+    }
+    // Of a key that takes any word, `off` is none.
+    let isOff = ["false", "no", "off"].contains(text)
+    if isOff, !key.form.split(separator: " ").contains("off") { return nil }
+    if fits(node) { return "; write {\(key.name): \(listed(text))}" }
+    let list = Node(content: .sequence([node]), location: node.location)
+    return fits(list) ? "; write {\(key.name): [\(listed(text))]}" : nil
+  case .sequence: return fits(node) ? "; write {\(key.name): […]}" : nil
+  case .mapping, .broken: return nil
+  }
 }
 
 /// Stands in a path for an entry of a list, and for a name that the writer chooses.

@@ -7,6 +7,8 @@ protocol ConfigSection: Sendable {
   init()
   /// In the order of the reference, which is also the order of reading.
   static var keys: [ConfigKey<Self>] { get }
+  /// The key whose value is often written in the section's own place.
+  static var mainKey: String? { get }
   /// What the reference shows: every key with a value that loads.
   static var example: Self { get }
   /// Before the keys are read: takes what comes from elsewhere.
@@ -17,6 +19,7 @@ protocol ConfigSection: Sendable {
 }
 
 extension ConfigSection {
+  static var mainKey: String? { nil }
   static var example: Self { Self() }
   mutating func begin(_ node: Node, _ reader: Reader) {}
   mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {}

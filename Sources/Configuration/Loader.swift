@@ -43,8 +43,8 @@ public enum Loader {
     var reader = Reader()
     let root = root(
       file: file, environment: environment, readFile: readFile, listFiles: listFiles, &reader)
-    if let root, reader.diagnostics.isEmpty { return .success(Snapshot(root)) }
-    return .failure(Set(reader.diagnostics).sorted(), readable: root.map { Snapshot($0) })
+    if let root, reader.diagnostics.isEmpty { return .success(Snapshot(root, reader)) }
+    return .failure(Set(reader.diagnostics).sorted(), readable: root.map { Snapshot($0, reader) })
   }
 
   static func root(
@@ -69,7 +69,7 @@ public enum Loader {
 }
 
 extension Snapshot {
-  convenience init(_ root: RootSettings) {
+  convenience init(_ root: RootSettings, _ reader: Reader) {
     var upstreams = root.upstreams
     var routes = root.routes
     for index in routes.indices {
@@ -79,6 +79,7 @@ extension Snapshot {
       workers: root.workers, trustedProxies: root.trustedProxies.map(\.block),
       listeners: root.listeners, upstreams: upstreams, routes: routes, log: root.log,
       limits: root.limits, timeouts: root.timeouts, watchesFiles: root.watch, admin: root.admin,
-      text: Reference.dump(root, showsSecrets: false), user: root.user, coreDumps: root.coreDumps)
+      text: Reference.dump(root, showsSecrets: false), user: root.user, coreDumps: root.coreDumps,
+      warnings: Set(reader.warnings).sorted())
   }
 }

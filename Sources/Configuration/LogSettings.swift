@@ -14,6 +14,8 @@ public struct LogSettings: Sendable, Equatable {
 }
 
 extension LogSettings: ConfigSection {
+  static let mainKey: String? = "level"
+
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
       "level", \.level,

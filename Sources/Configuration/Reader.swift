@@ -4,6 +4,8 @@ import Bytes
 
 struct Reader {
   private(set) var diagnostics: [Diagnostic] = []
+  /// What is legal, and probably not meant.
+  private(set) var warnings: [Diagnostic] = []
   /// The names under `upstreams`, read before the routes that refer to them; nil while there is no
   /// such section to compare with, which is the mistake to report.
   var upstreamNames: Set<String>?
@@ -17,10 +19,22 @@ struct Reader {
   /// What may be given once in the whole configuration, and where it is.
   private var claims: [String: SourceLocation] = [:]
 
+  /// To try something with: knows what this one does, and has found nothing.
+  var trial: Self {
+    var copy = self
+    copy.diagnostics = []
+    copy.warnings = []
+    return copy
+  }
+
   mutating func report(_ diagnostic: Diagnostic) { diagnostics.append(diagnostic) }
 
   mutating func report(_ location: SourceLocation, _ message: String) {
     diagnostics.append(Diagnostic(location, message))
+  }
+
+  mutating func warn(_ location: SourceLocation, _ message: String) {
+    warnings.append(Diagnostic(location, message, isWarning: true))
   }
 
   /// A value of the wrong kind. `hint` follows the sentence. Silent when the value was broken
@@ -41,7 +55,7 @@ struct Reader {
       claims[key] = location
       return
     }
-    report(location, "\(message), at \(first.file):\(first.line)")
+    report(location, "\(message), at \(first.file):\(first.line):\(first.column)")
   }
 }
 

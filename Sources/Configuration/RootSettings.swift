@@ -81,12 +81,39 @@ struct RootSettings: ConfigSection {
       // A name that is missing has been reported, and nothing comes of the whole.
       routes[index].upstream = indexes[routes[index].upstreamName] ?? 0
     }
+    warnOfIdleUpstreams(written, &reader)
+    warnOfLoops(&reader)
     guard written.areRight("trusted_proxies", "listeners"), trustedProxies.isEmpty else { return }
     for listener in listeners where listener.proxyProtocol == .accept {
       if case .unix = listener.bind { continue }
       reader.report(
         listener.location,
         "proxy_protocol: accept needs trusted_proxies: who else may say where clients are?")
+    }
+  }
+
+  private func warnOfLoops(_ reader: inout Reader) {
+    let services = routes.compactMap(\.authorize?.url).map {
+      EndpointSettings(address: .hostPort($0.address), location: $0.location)
+    }
+    for endpoint in upstreams.flatMap(\.endpoints) + services {
+      guard let listener = listeners.first(where: { $0.bind.receives(endpoint.address) }) else {
+        continue
+      }
+      reader.warn(
+        endpoint.location,
+        "\(endpoint.address) is this gateway itself, which listens on \(listener.bind): what goes"
+          + " there comes back in a circle")
+    }
+  }
+
+  private func warnOfIdleUpstreams(_ written: WrittenSection, _ reader: inout Reader) {
+    guard case .mapping(let entries)? = written["upstreams"]?.content else { return }
+    let used = Set(routes.map(\.upstreamName))
+    for entry in entries where !used.contains(entry.key) {
+      reader.warn(
+        entry.keyLocation,
+        "no route has upstream: \(entry.key), so nothing goes there; add a route, or remove it")
     }
   }
 }

@@ -85,6 +85,8 @@ public struct RespondSettings: Sendable, Equatable {
 }
 
 extension RespondSettings: ConfigSection {
+  static let mainKey: String? = "status"
+
   static let keys: [ConfigKey<Self>] = [
     ConfigKey("status", \.status, .responseStatus, "Its status."),
     ConfigKey("body", \.body, .bodyText, "Its body."),

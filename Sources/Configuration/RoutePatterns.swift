@@ -31,11 +31,16 @@ public enum PathPattern: Sendable, Hashable {
     }
   }
 
+  /// Without the mark of an exact one.
+  var text: String {
+    switch self {
+    case .prefix(let path), .exact(let path): path
+    }
+  }
+
   /// Whether every path this stands for begins with the segments of `prefix`.
   func begins(with prefix: String) -> Bool {
-    switch self {
-    case .prefix(let path), .exact(let path): Self.prefix(prefix).holds(path)
-    }
+    Self.prefix(prefix).holds(text)
   }
 
   /// Whether a request for `path` is served.
@@ -88,7 +93,12 @@ extension PathPattern {
   /// Refuses what no request can have, or could have in two spellings.
   static func check(_ path: String) throws(Complaint) {
     let name = quoted(path)
-    guard path.hasPrefix("/") else { throw Complaint("the path \(name) must begin with /") }
+    guard path.hasPrefix("/") else {
+      let rest = String(path.drop { "~*^ ".contains($0) })
+      let isExpression = rest.count < path.count && rest.hasPrefix("/")
+      let advice = isExpression ? ": \(noPattern); write \(plain(rest) ?? rest)" : ""
+      throw Complaint("the path \(name) must begin with /\(advice)")
+    }
     if path.contains("?") || path.contains("#") {
       throw Complaint("the path \(name) has a query or fragment; a route matches the path alone")
     }
@@ -103,6 +113,20 @@ extension PathPattern {
       try checkEncoding(encoded.prefix(2), name)
     }
   }
+
+  /// What to write instead of a path that looks like a glob or a regular expression; nil: it is a path.
+  static func plain(_ path: String) -> String? {
+    let looksLikePattern =
+      path.contains { "*^[]{}|".contains($0) } || path.contains(".+") || path.hasSuffix("$")
+    guard looksLikePattern else { return nil }
+    var plain = path.prefix { !"*^[]{}|+$()".contains($0) }
+    while let last = plain.last, "./".contains(last) { plain.removeLast() }
+    return plain.isEmpty ? "/" : String(plain)
+  }
+
+  /// Why.
+  static let noPattern =
+    "a path is no pattern, it holds for whole segments and everything below them"
 
   /// `digits`: what follows a percent sign.
   private static func checkEncoding(_ digits: Substring, _ name: String) throws(Complaint) {

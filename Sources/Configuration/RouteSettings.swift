@@ -47,6 +47,8 @@ public struct RouteSettings: Sendable, Equatable {
 extension RouteSettings: ConfigSection {
   init() { self.init(upstreamName: "") }
 
+  static let mainKey: String? = "upstream"
+
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
       "host", \.host, .hostPattern,
@@ -122,6 +124,12 @@ extension RouteSettings: ConfigSection {
     validateAction(written, &reader)
     validateCopies(written, &reader)
     guard written.areRight("host", "path") else { return }
+    if let node = written["path"], let plain = PathPattern.plain(path.text) {
+      reader.warn(
+        node.location,
+        "the path \(quoted(path.text)) is taken literally: \(PathPattern.noPattern);"
+          + " write \(plain)")
+    }
     validateRewrite(written, &reader)
     validateTarget(written, &reader)
     guard written.areRight("redirect") else { return }

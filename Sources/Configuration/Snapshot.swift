@@ -25,13 +25,15 @@ public final class Snapshot: Sendable {
   public let admin: AdminSettings?
   /// All of it as YAML, with defaults and without secrets.
   public let text: String
+  /// What is legal in it, and probably not meant.
+  public let warnings: [Diagnostic]
 
   public init(
     workers: Int? = nil, trustedProxies: [AddressBlock] = [], listeners: [ListenerSettings] = [],
     upstreams: [UpstreamSettings] = [], routes: [RouteSettings] = [],
     log: LogSettings = LogSettings(), limits: Limits = Limits(), timeouts: Timeouts = Timeouts(),
     watchesFiles: Bool = false, admin: AdminSettings? = nil, text: String = "",
-    user: UserSettings? = nil, coreDumps: Bool = false
+    user: UserSettings? = nil, coreDumps: Bool = false, warnings: [Diagnostic] = []
   ) {
     self.workers = workers
     self.trustedProxies = trustedProxies
@@ -46,5 +48,6 @@ public final class Snapshot: Sendable {
     self.timeouts = timeouts
     self.admin = admin
     self.text = text
+    self.warnings = warnings
   }
 }

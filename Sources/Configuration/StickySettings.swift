@@ -32,6 +32,8 @@ public struct StickySettings: Sendable, Equatable {
 }
 
 extension StickySettings: ConfigSection {
+  static let mainKey: String? = "cookie"
+
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
       "cookie", \.cookie, .optional(.cookieName),

@@ -53,6 +53,8 @@ public struct UpstreamSettings: Sendable, Equatable {
 extension UpstreamSettings: ConfigSection {
   init() { self.init(name: "") }
 
+  static let mainKey: String? = "endpoints"
+
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
       "endpoints", \.endpoints, .list(of: .endpointSettings, atLeastOne: true), required: true,

@@ -19,6 +19,8 @@ public struct WebSocketSettings: Sendable, Equatable {
 }
 
 extension WebSocketSettings: ConfigSection {
+  static let mainKey: String? = "mode"
+
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
       "mode", \.mode, .word([("bridge", .bridge), ("tunnel", .tunnel), ("off", .off)]),
@@ -51,6 +53,8 @@ public struct KeepAliveSettings: Sendable, Equatable {
 }
 
 extension KeepAliveSettings: ConfigSection {
+  static let mainKey: String? = "interval"
+
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
       "interval", \.interval, .word("off", or: .pingInterval),

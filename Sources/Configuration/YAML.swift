@@ -27,6 +27,8 @@ struct YAMLProblem: Error {
   var context = ""
   var line: Int
   var column: Int
+  /// A text in quotes that has gone on to the line of the problem, and begins on one before.
+  var quotedText: (line: Int, column: Int)?
   /// Known instead of line and column when the bytes are not even characters YAML allows.
   var byteOffset: Int?
 }
@@ -38,6 +40,8 @@ struct YAMLEvents: ~Copyable {
   // itself and to the input, therefore neither may live inside a Swift value that moves.
   private let parser: UnsafeMutablePointer<yaml_parser_t>
   private let input: UnsafeMutableBufferPointer<UInt8>
+  /// The last text in quotes of several lines.
+  private var quotedText: (line: Int, column: Int, lastLine: Int)?
 
   /// nil: out of memory. `bytes` must be valid UTF-8.
   init?(_ bytes: [UInt8]) {
@@ -80,6 +84,10 @@ struct YAMLEvents: ~Copyable {
       let value = unsafe UnsafeBufferPointer(start: scalar.value, count: scalar.length)
       let plain = unsafe scalar.style == YAML_PLAIN_SCALAR_STYLE
       item.event = unsafe .scalar(String(decoding: value, as: UTF8.self), plain: plain)
+      let lastLine = unsafe saturating(event.end_mark.line)
+      let isQuoted = unsafe [YAML_SINGLE_QUOTED_SCALAR_STYLE, YAML_DOUBLE_QUOTED_SCALAR_STYLE]
+        .contains(scalar.style)
+      if isQuoted, lastLine > item.line { quotedText = (item.line, item.column, lastLine) }
       item.anchor = unsafe string(scalar.anchor)
       item.tag = unsafe string(scalar.tag)
     case YAML_SEQUENCE_START_EVENT:
@@ -99,11 +107,17 @@ struct YAMLEvents: ~Copyable {
 
   private func problem() -> YAMLProblem {
     // Safety: the parser's error fields are plain values and static C strings.
-    let mark = unsafe parser.pointee.problem_mark
+    // Where a quoted text began says more than where the file ends.
+    let context = unsafe string(parser.pointee.context) ?? ""
+    let isUnclosed = context == "while scanning a quoted scalar"
+    let mark = unsafe isUnclosed ? parser.pointee.context_mark : parser.pointee.problem_mark
     var problem = unsafe YAMLProblem(
       message: string(parser.pointee.problem) ?? "not enough memory",
-      context: string(parser.pointee.context) ?? "",
+      context: context,
       line: saturating(mark.line), column: saturating(mark.column))
+    if let quotedText, quotedText.lastLine == problem.line, !isUnclosed {
+      problem.quotedText = (quotedText.line, quotedText.column)
+    }
     if unsafe parser.pointee.error == YAML_READER_ERROR {
       problem.byteOffset = unsafe parser.pointee.problem_offset
     }

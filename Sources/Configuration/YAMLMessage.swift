@@ -5,6 +5,14 @@ enum YAMLMessage {
   static func diagnostic(_ problem: YAMLProblem, in bytes: [UInt8], file: String) -> Diagnostic {
     var location = SourceLocation(file: file, line: problem.line, column: problem.column)
     if let offset = problem.byteOffset { (location.line, location.column) = place(offset, bytes) }
+    // A quote that is missing is made up for by the next one, and what follows that is no YAML.
+    if let start = problem.quotedText {
+      (location.line, location.column) = start
+      return Diagnostic(
+        location,
+        "not valid YAML: the quoted value that begins here ends on line \(problem.line), where"
+          + " another seems to begin; is a quote missing?")
+    }
     let character = character(line: location.line, column: location.column, bytes)
     return Diagnostic(location, inPlainWords(problem, character))
   }
@@ -84,7 +92,8 @@ enum YAMLMessage {
       "found character that cannot start any token",
       "a value cannot begin with this character unless it is quoted"
     ),
-    ("found unexpected end of stream", "a quoted value does not end"),
+    ("found unexpected end of stream", "the quoted value that begins here does not end"),
+    ("found unexpected document indicator", "the quoted value that begins here does not end"),
     (
       "found unknown escape character",
       "unknown escape after \\ in double quotes; use single quotes to keep \\ as it is"

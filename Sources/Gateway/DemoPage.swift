@@ -159,8 +159,8 @@ public enum DemoPage {
     <div><dt>Longest round trip</dt><dd id="rtt-max">&ndash;</dd></div>
     <div><dt>Pings by the gateway</dt><dd id="pings">&ndash;</dd></div>
     </dl>
-    <p class="quiet">The gateway pings both sides to keep them alive. Browsers answer Pings on
-    their own and show none to a page; what is known of them here, the server has told.</p>
+    <p class="quiet">The gateway pings both sides to keep the connection open. A browser answers
+    pings by itself and does not show them to a page; the number here comes from the gateway.</p>
     </section>
     <section class="card" aria-labelledby="log-title">
     <div class="row spread">

@@ -15,6 +15,7 @@ import Testing
     let text = try String(contentsOf: file, encoding: .utf8)
     #expect(mistakes(text) == [])
     #expect(settings(text)?.routes.isEmpty == false)
+    #expect(settings(text)?.warnings == [])
   }
 
   @Test("the start and the examples are there")

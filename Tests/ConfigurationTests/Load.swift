@@ -44,13 +44,14 @@ struct World {
       file: file, environment: { environment[$0] }, readFile: read, listFiles: list)
   }
 
-  /// The canonical dump, or every diagnostic.
+  /// Every mistake, or every warning, or the canonical dump.
   func outcome(_ file: String = "main.yaml") -> String {
     var reader = Reader()
     let root = Loader.root(
       file: file, environment: { environment[$0] }, readFile: read, listFiles: list, &reader)
-    if let root, reader.diagnostics.isEmpty { return Reference.dump(root) }
-    return Set(reader.diagnostics).sorted().map { "\($0)\n" }.joined()
+    if let root, reader.diagnostics.isEmpty, reader.warnings.isEmpty { return Reference.dump(root) }
+    let told = reader.diagnostics.isEmpty ? reader.warnings : reader.diagnostics
+    return Set(told).sorted().map { "\($0)\n" }.joined()
   }
 }
 

@@ -29,12 +29,17 @@ def test_version_names_the_libraries():
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["check", "--help"],
                                        ["demo", "--help"], ["echo", "--help"],
-                                       ["reference", "--help"]])
+                                       ["reference", "--help"], ["health", "--help"],
+                                       ["reload", "--help"], ["drain", "--help"],
+                                       ["top", "--help"]])
 def test_help(arguments):
     done = run(*arguments)
     assert done.returncode == 0 and "bascule" in done.stdout
+    assert all(len(line) <= 100 for line in done.stdout.splitlines())
     flags = {"run": ["--config"], "check": ["--config", "--running"], "demo": ["--http", "--https"],
-             "echo": ["--port"], "reference": ["--schema"]}
+             "echo": ["--port"], "reference": ["--schema"], "health": ["--config", "--admin"],
+             "reload": ["--config", "--admin"], "top": ["--config", "--admin"],
+             "drain": ["--percent", "--config", "--admin"]}
     for flag in flags.get(arguments[0], []):
         assert re.search(rf"^{flag} [A-Z ]* +\w", done.stdout, re.M), f"{flag} is not explained"
 
@@ -189,6 +194,21 @@ def test_a_listener_for_http2_alone_draws_a_warning(tmp_path):
     text = listeners("{bind: '127.0.0.1:0', protocols: [h2]}")
     done = run("check", text=text, tmp_path=tmp_path)
     assert done.returncode == 0 and "warning: " in done.stderr and "HTTP/1.1" in done.stderr
+
+
+def test_what_is_legal_and_not_meant_draws_warnings_that_a_start_logs(tmp_path):
+    port = free_port()
+    text = configuration(port, ["127.0.0.1:2"], routes=['{path: "/api/*", upstream: backend}'])
+    text = text.replace("routes:", f"  idle: {{endpoints: ['localhost:{port}']}}\nroutes:")
+    done = run("check", text=text, tmp_path=tmp_path)
+    assert done.returncode == 0
+    places = re.findall(r"bascule\.yaml:(\d+):(\d+): warning: (.*)", done.stderr)
+    lines = text.splitlines()
+    at = {lines[int(line) - 1][int(column) - 1:].split()[0]: told for line, column, told in places}
+    assert list(at) == ["idle:", f"'localhost:{port}']}}", '"/api/*",']
+    with run_gateway(text, [port]) as running:
+        for word in ("no route", "in a circle", "write /api"):
+            wait_until(lambda: running.log_contains('"warn"', "bascule.yaml:", word), what=word)
 
 
 def test_a_taken_port_of_the_demo_says_which_flag_chooses_another():

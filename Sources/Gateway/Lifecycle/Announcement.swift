@@ -27,7 +27,8 @@ extension Supervisor {
       }
     }
     announceMissingDefences(wall)
-    for warning in prepared.warnings { log.remark(warning.message, .warn, wall: wall) }
+    for note in prepared.notes { log.remark(note, .info, wall: wall) }
+    for warning in prepared.warnings { log.remark(warning.description, .warn, wall: wall) }
   }
 
   private mutating func announceListener(

@@ -23,6 +23,8 @@ struct Prepared {
   var identity: ProcessAccount?
   /// What is no reason not to start.
   var warnings: [Diagnostic]
+  /// What the gateway has chosen by itself, where the configuration leaves it to it.
+  var notes: [String]
 }
 
 struct Preflight {
@@ -45,6 +47,7 @@ struct Preflight {
   private let inherited: Inheritance
   private var problems: [Diagnostic] = []
   private var remarks: [Diagnostic] = []
+  private var notes: [String] = []
   /// Certificates, keys and authorities.
   private(set) var filesRead: Set<String> = []
 
@@ -54,6 +57,7 @@ struct Preflight {
     self.snapshot = snapshot
     self.purpose = purpose
     self.inherited = inherited
+    remarks = snapshot.warnings
   }
 
   /// In the order of the files. What two listeners share by a YAML alias is told once.
@@ -74,7 +78,7 @@ struct Preflight {
     return Prepared(
       snapshot: snapshot, workerCount: workerCount, connections: connections,
       upstreams: upstreams, addresses: addresses.compactMap { $0 }, admin: admin, tls: tls,
-      identity: identity, warnings: warnings)
+      identity: identity, warnings: warnings, notes: notes)
   }
 
   private mutating func account(of settings: UserSettings) -> ProcessAccount? {
@@ -256,7 +260,7 @@ struct Preflight {
     if let sticky = settings.sticky, sticky.cookie != nil, sticky.secret == nil {
       warn(
         settings.location,
-        "upstream \(settings.name): sticky has no secret, so that its cookies are good for this"
+        "upstream \(settings.name): sticky has no secret, so its cookies are good for this"
           + " process only")
     }
     var names = EndpointNames()
@@ -295,8 +299,7 @@ struct Preflight {
       let chosen = min(carried, 65_536)
       // The limit of the shell that checks is seldom that of the service.
       if chosen < 65_536, case .start = purpose {
-        warn(
-          SourceLocation(file: firstFile),
+        notes.append(
           "limits.connections lowered to \(chosen): the process may open \(descriptors) files")
       }
       if chosen < workers { reportDescriptors(wanted: workers, descriptors, fixed) }
