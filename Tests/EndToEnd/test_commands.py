@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import frames
+import harness
 from harness import BINARY, configuration, free_port, run_gateway, wait_listening, wait_until
 
 
@@ -209,6 +210,23 @@ def test_what_is_legal_and_not_meant_draws_warnings_that_a_start_logs(tmp_path):
     with run_gateway(text, [port]) as running:
         for word in ("no route", "in a circle", "write /api"):
             wait_until(lambda: running.log_contains('"warn"', "bascule.yaml:", word), what=word)
+
+
+@pytest.mark.parametrize("limits", [{}, {"connections": "auto"}])
+def test_connections_that_nobody_asked_for_are_lowered_without_a_warning(tmp_path, monkeypatch, limits):
+    few = tmp_path / "few-descriptors"
+    few.write_text(f'#!/bin/sh\nulimit -n 4096\nexec {BINARY} "$@"\n')
+    few.chmod(0o755)
+    monkeypatch.setattr(harness, "BINARY", str(few))
+    port = free_port()
+    with run_gateway(configuration(port, ["127.0.0.1:2"], limits=limits), [port]) as running:
+        wait_until(lambda: running.log_contains('"info"', "limits.connections lowered to"))
+        assert not running.log_contains('"warn"', "limits.connections")
+    wanted = configuration(0, ["127.0.0.1:2"], limits={"connections": 65_536})
+    path = tmp_path / "bascule.yaml"
+    path.write_text(wanted)
+    done = subprocess.run([few, "run", "--config", path], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 78 and "limits.connections: 65536 needs" in done.stderr
 
 
 def test_a_taken_port_of_the_demo_says_which_flag_chooses_another():
