@@ -31,10 +31,13 @@ struct TextRunsTests {
     for byte in UInt8.min...UInt8.max {
       for position in 0..<20 {
         var bytes = [UInt8](repeating: UInt8(ascii: "-"), count: 20)
-        for index in bytes.indices where index % 3 > 0 { bytes[index] = index % 2 == 0 ? 0x5a : 0x61 }
+        for index in bytes.indices where index % 3 > 0 {
+          bytes[index] = index % 2 == 0 ? 0x5a : 0x61
+        }
         bytes[position] = byte
         let isToken = ASCII.isTokenByte(byte)
-        #expect(ASCII.endOfToken(bytes.span, 0..<20) == (isToken ? 20 : position))
+        let end = ASCII.endOfToken(bytes.span, 0..<20)
+        #expect(end == (isToken ? 20 : position))
       }
     }
   }

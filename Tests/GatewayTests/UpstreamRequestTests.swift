@@ -49,6 +49,22 @@ struct UpstreamRequestTests {
     #expect(String(decoding: bytes ?? [], as: UTF8.self) == lines.joined(separator: "\r\n"))
   }
 
+  @Test("fields that pass keep their order and spelling, whatever is taken out between them")
+  func order() {
+    let fields = [
+      "X-A: 1", "x-b:2", "X-C:   3  ", "Connection: X-Gone", "X-D: ", "X-Gone: 1", "X-E:",
+      "x-F: a\tb",
+      "Proxy: http://evil.test", "X-G: last",
+    ]
+    let head = request(fields)
+    let written = WrittenHead(
+      UpstreamRequest.plain(head, from: identity(head), edits: HeaderEdits()))
+    #expect(
+      written.fields.prefix(8) == [
+        "Host: a.test", "X-A: 1", "x-b: 2", "X-C: 3", "X-D: ", "X-E: ", "x-F: a\tb", "X-G: last",
+      ])
+  }
+
   @Test("fields of the connection to the client stay there, nominated ones too")
   func hopByHop() {
     let written = upgrade([

@@ -8,7 +8,8 @@ private func facts(
   tls: StaticString? = "1.3"
 ) -> ConnectionFacts {
   ConnectionFacts(
-    name: ExchangeName(process: 0x00c0_ffee, number: 26), client: "192.0.2.7", proto: "http/1.1", tls: tls,
+    name: ExchangeName(process: 0x00c0_ffee, number: 26), client: "192.0.2.7", proto: "http/1.1",
+    tls: tls,
     host: Array(host.utf8), path: Array(path.utf8), route: "chat.example/ws",
     endpoint: "10.0.0.1:80", origin: origin.map { Array($0.utf8) }, subprotocol: nil)
 }

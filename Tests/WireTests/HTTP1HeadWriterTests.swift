@@ -52,6 +52,28 @@ struct HTTP1HeadWriterTests {
     #expect(writer.bytes.isEmpty)
   }
 
+  @Test(
+    "refuses lines of another head that would end it, or are none, and writes nothing then",
+    arguments: [
+      "a: b", "a: b\r", "a: b\n", "a: b\rc: d\r\n", "a: b\r\n\r\n", "\r\n", "a: b\r\n\r\nc: d\r\n",
+      "a: \0\r\n", "a: b\u{7f}\r\n", "a: b\r\nc: d", "\t", "a: b\t",
+    ])
+  func badLines(_ lines: String) {
+    var writer = HeadWriter()
+    let isWritten = writer.lines(lines.utf8.span)
+    #expect(!isWritten)
+    #expect(writer.bytes.isEmpty)
+  }
+
+  @Test("takes lines of another head as they are")
+  func lines() {
+    var writer = HeadWriter()
+    let lines = "A: b\r\nX-Tab: a\tb\t\r\nx-high: \u{e9}\r\nempty: \r\n"
+    let isWritten = [writer.lines(lines.utf8.span), writer.lines("".utf8.span)]
+    #expect(isWritten == [true, true])
+    #expect(text(writer) == lines)
+  }
+
   @Test("refuses names that are no tokens", arguments: ["", "a b", "a:", "a\r\n", "é", "a\0"])
   func names(_ name: String) {
     var writer = HeadWriter()

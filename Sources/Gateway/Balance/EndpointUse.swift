@@ -35,7 +35,8 @@ extension Worker where K: ~Copyable {
   /// For the answer to the client: the cookie that brings it back here, where it has none that does.
   func stickyCookie(_ exchange: SlotID) -> [UInt8]? {
     let table = exchanges[exchange].upstream.table
-    guard table.setsCookies, let attempt = exchanges[exchange].attempt, let endpoint = exchanges[exchange].endpoint,
+    guard table.setsCookies, let attempt = exchanges[exchange].attempt,
+      let endpoint = exchanges[exchange].endpoint,
       let index = table.endpoints.firstIndex(where: { $0 === endpoint })
     else { return nil }
     return table.setCookie(for: index, attempt.affinity(in: table))

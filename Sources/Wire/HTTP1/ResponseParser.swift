@@ -52,7 +52,8 @@ public struct ResponseParser: Sendable {
   private func finish(_ bytes: Span<UInt8>) throws(HTTPViolation) -> ResponseHead {
     let line = try StatusLine(bytes, 0..<Int(lineEnd))
     return ResponseHead(
-      bytes: ASCII.copy(bytes.extracting(0..<scanner.position)), fields: scanner.fields, version: line.version,
+      bytes: ASCII.copy(bytes.extracting(0..<scanner.position)), fields: scanner.fields,
+      version: line.version,
       status: line.status, reason: line.reason,
       bodyFraming: try framing.responseLength(status: line.status))
   }
