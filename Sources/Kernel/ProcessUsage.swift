@@ -13,10 +13,18 @@ public struct ProcessUsage: Sendable {
   public static func current() -> ProcessUsage {
     ProcessUsage(
       residentBytes: MemoryUse.resident() ?? 0,
-      // The one it takes to count is not ours.
-      openDescriptors: UInt64(max(0, (Files.count("/proc/self/fd") ?? 1) - 1)),
+      openDescriptors: openDescriptors(),
       descriptorsMax: (try? DescriptorLimit.current().soft) ?? 0,
       cpuMicroseconds: cpuMicroseconds())
+  }
+
+  /// Linux 6.2 and newer say it as the size of the directory. Older ones have a name for each, and
+  /// to read those of 100,000 WebSockets takes about 70 ms.
+  private static func openDescriptors() -> UInt64 {
+    let directory = "/proc/self/fd"
+    if let told = Files.stamp(directory)?.size, told > 0 { return UInt64(told) }
+    // The one it takes to count is not ours.
+    return UInt64(max(0, (Files.count(directory) ?? 1) - 1))
   }
 
   private static func cpuMicroseconds() -> UInt64 {

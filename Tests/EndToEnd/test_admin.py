@@ -181,6 +181,17 @@ def promtool():
     return str(own) if own.exists() else shutil.which("promtool")
 
 
+def test_open_descriptors_are_counted():
+    with RawBackend(harness.record) as backend, administered([backend.port]) as (running, port):
+        wires = [frames.open_websocket(running.address) for _ in range(20)]
+        # The question for it has one too.
+        wait_until(lambda: samples(port)["bascule_process_open_fds"] == running.descriptors() + 1,
+                   what="the same number")
+        assert running.descriptors() > 40
+        for wire in wires:
+            wire.close()
+
+
 @pytest.mark.skipif(promtool() is None, reason="promtool is not installed")
 def test_promtool_has_no_complaint():
     with AsyncBackend(echo) as backend, administered([backend.port]) as (running, port):
