@@ -25,7 +25,7 @@ extension DashboardPage {
       // Something else has been asked for meanwhile.
       if (asked !== question) return;
       const found = searches ? connections.filter((one) => holds(one, text)) : connections;
-      showConnections(found, next !== null, query.size > 0 || searches);
+      showConnections(found, next !== null, query.size > 0, searches);
     }
 
     // What refuses the token ends the loop; anything else passes.
@@ -43,13 +43,17 @@ extension DashboardPage {
         .some((value) => value !== undefined && value.toLowerCase().includes(text));
     }
 
-    function showConnections(found, isMore, isFiltered) {
+    function showConnections(found, isMore, isFiltered, searches) {
       const shown = found.slice(0, shownMax);
       showRows(byId("connections"), shown, ({ id }) => id, makeConnection, updateConnection);
-      put(byId("list-count"), found.length > shownMax || isMore
-        ? `the first ${shown.length}; there are more` : `${shown.length} shown`);
+      const where = searches && isMore ? ` in the first ${number(searchedMax)}` : "";
+      if (found.length > shownMax || isMore && !searches) {
+        put(byId("list-count"), `the first ${shown.length}; there are more`);
+      } else {
+        put(byId("list-count"), where === "" ? `${shown.length} shown` : `${shown.length} found${where}`);
+      }
       byId("list-empty").hidden = shown.length > 0;
-      put(byId("list-empty"), isFiltered ? "Nothing matches." : "Nothing is open.");
+      put(byId("list-empty"), isFiltered ? `Nothing matches${where}.` : "Nothing is open.");
     }
 
     function makeConnection(one) {
