@@ -20,10 +20,8 @@ extension Worker where K: ~Copyable {
     let sockets = openSockets()
     // A few over HTTP/2 go with the last GOAWAY of their connection.
     let isHerd = sockets.count > Departures.fewMax
-    departures = Departures()
-    departures.add(
-      isHerd ? sockets : sockets.filter { !isOverHTTP2($0) }, over: time, now: now, fault)
-    continueDepartures()
+    abandonDepartures()
+    sendAway(isHerd ? sockets : sockets.filter { !isOverHTTP2($0) }, fault)
     closeIdleConnections()
     // A check that is cut off says nothing.
     probes = [:]
@@ -35,10 +33,7 @@ extension Worker where K: ~Copyable {
   mutating func dismiss(percent: Int) {
     guard drainDeadline == nil else { return }
     let sockets = openSockets()
-    let count = (sockets.count * percent + 99) / 100
-    departures.add(
-      Array(sockets.prefix(count)), over: shared.snapshot.timeouts.drain, now: now, .drain)
-    continueDepartures()
+    sendAway(Array(sockets.prefix(Departures.part(sockets.count, percent))), .drain)
   }
 
   /// In no order: neighbours in the table are often of one client.
@@ -85,13 +80,19 @@ extension Worker where K: ~Copyable {
     }
   }
 
+  /// Ends the worker, whatever is open.
+  mutating func stopAtOnce() {
+    isStopped = true
+    shared.process.departures.add(cutOff: openSockets().count)
+  }
+
   /// Ends the worker when nothing is left, or when the time is up, whatever is left.
   mutating func continueDrain() {
     guard let deadline = drainDeadline else { return }
     if connections.count == 0 {
       isStopped = true
     } else if now >= deadline {
-      isStopped = true
+      stopAtOnce()
       for index in 0..<connections.indexLimit {
         if let id = connections.id(at: index) { connectionLost(id, .timedOut) }
       }

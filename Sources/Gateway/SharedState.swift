@@ -168,6 +168,7 @@ struct ProcessFacts: Sendable {
   let secret: [UInt8]
   let loads = EndpointLoads()
   let routes = RouteBook()
+  let departures = DepartureTally()
 
   init(
     workerCount: Int, connections: Int, accessRing: LogRing, errorRing: LogRing, tag: UInt32,

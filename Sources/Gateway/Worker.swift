@@ -177,7 +177,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     switch message {
     case .drain(let fault): beginDrain(fault)
     case .dismiss(let percent): dismiss(percent: percent)
-    case .stop: isStopped = true
+    case .stop: stopAtOnce()
     case .endpoints(let table): endpointsChanged(table)
     case .change(let change): apply(change)
     case .walk(let walk): walks.append(walk)

@@ -60,6 +60,21 @@ extension WorkerMetrics {
   }
 }
 
+extension Sequence<WorkerMetrics> {
+  /// WebSockets that are open now.
+  var openSockets: UInt64 {
+    open(.bridgesOpened, .bridgesClosed) &+ open(.tunnelsOpened, .tunnelsClosed)
+  }
+
+  /// What two counters leave open between them.
+  func open(_ opened: Counter, _ closed: Counter) -> UInt64 {
+    // What has closed is read first: nothing closes that has not been opened.
+    let gone = reduce(UInt64(0)) { $0 &+ $1.value(closed) }
+    let begun = reduce(UInt64(0)) { $0 &+ $1.value(opened) }
+    return begun > gone ? begun - gone : 0
+  }
+}
+
 extension Opcode {
   func counter(from leg: Leg) -> Counter {
     switch (self, leg) {

@@ -20,8 +20,8 @@ public enum LogLevel: UInt8, Sendable, CaseIterable, Comparable {
 
 /// A call site that logs.
 public enum LogEvent: UInt8, Sendable, CaseIterable {
-  case started, listening, draining, stoppingAtOnce, stopped, signalIgnored
-  case reloading, reloaded, reloadFailed, dismissing
+  case started, listening, draining, stoppingAtOnce, drained, drainCutOff, stopped, signalIgnored
+  case reloading, reloaded, reloadFailed, dismissing, departing, departed
   case successorStarted, successorFailed, superseded
   case acceptFailed, connectionsFull, addressFull, proxyRefused, tlsFailed, http2Failed, http2Flood
   case originRefused, originReported
@@ -39,6 +39,8 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .listening: (.info, false, "listening")
     case .draining: (.info, false, "draining")
     case .stoppingAtOnce: (.info, false, "stopping at once")
+    case .drained: (.info, false, "drained")
+    case .drainCutOff: (.warn, false, "drained, and WebSockets were cut off")
     case .stopped: (.info, false, "stopped")
     case .signalIgnored: (.warn, false, "signal ignored")
     case .reloading: (.info, false, "reloading the configuration")
@@ -48,6 +50,8 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .successorFailed: (.error, false, "no successor: this process goes on")
     case .superseded: (.info, false, "a successor serves: draining")
     case .dismissing: (.info, false, "telling a part of the WebSockets to go")
+    case .departing: (.info, false, "telling WebSockets to go")
+    case .departed: (.info, false, "WebSockets have been told to go")
     case .acceptFailed: (.error, true, "cannot accept connections")
     case .connectionsFull: (.warn, true, "connection limit reached")
     case .memoryShort: (.warn, false, "memory is short: new connections are refused")

@@ -73,9 +73,16 @@ extension Worker where K: ~Copyable {
       return answer(request, 400, "percent is from 1 to 100.\n")
     }
     if request.desk.isDraining { return answer(request, 409, "All of them are told already.\n") }
+    let sockets = request.desk.workers.reduce(UInt64(0)) {
+      $0 + Departures.part([$1.metrics].openSockets, percent)
+    }
+    let time = shared.snapshot.timeouts.drain
     for worker in request.desk.workers { worker.post(.dismiss(percent: percent)) }
-    errorLog.write(.dismissing, now: now, wall: kernel.wallClock()) {
-      $0.field("percent", UInt64(percent))
+    errorLog.write(.dismissing, now: now, wall: kernel.wallClock()) { line in
+      line.field("why", word: "admin")
+      line.field("percent", UInt64(percent))
+      line.field("websockets", sockets)
+      line.field("over_ms", milliseconds: time)
     }
     answer(request, 202, "telling \(percent) % of the WebSockets to go\n")
   }

@@ -63,6 +63,8 @@ final class AdminDesk: Sendable {
   /// The supervisor has told the workers to drain.
   func beginDraining() { draining.store(true, ordering: .relaxed) }
 
+  var hasBeenAskedToDrain: Bool { hasAskedForDrain.load(ordering: .relaxed) }
+
   func perform(_ command: AdminCommand) {
     switch command {
     case .drain:

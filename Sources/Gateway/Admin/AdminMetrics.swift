@@ -58,10 +58,7 @@ extension PrometheusText {
     _ sources: [WorkerMetrics]
   ) {
     family(name, .gauge, help)
-    // What has closed is read first: nothing closes that has not been opened.
-    let gone = sources.reduce(UInt64(0)) { $0 &+ $1.value(closed) }
-    let begun = sources.reduce(UInt64(0)) { $0 &+ $1.value(opened) }
-    sample(begun > gone ? begun - gone : 0)
+    sample(sources.open(opened, closed))
   }
 
   fileprivate mutating func routes(_ routes: [RoutePlan]) {

@@ -147,9 +147,7 @@ extension Supervisor {
     succession.phase = .done
     // From here on the service is another process.
     service.fallSilent()
-    log.write(.superseded, now: kernel.now(), wall: kernel.wallClock()) {
-      $0.field("process", UInt64(child.id))
-    }
+    logDrain(.superseded, why: "upgrade", successor: child.id)
     for worker in workers { worker.post(.drain(.superseded)) }
     admin?.handOver()
   }

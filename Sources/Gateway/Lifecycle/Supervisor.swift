@@ -54,6 +54,7 @@ struct Supervisor: ~Copyable {
   let service = ServiceManager.ofThisProcess()
   var inheritance: Inheritance
   var succession = Succession.ofThisProcess()
+  var drain = DrainReport()
   /// A signal has told this process to end.
   private(set) var isDraining = false
 
@@ -288,6 +289,7 @@ struct Supervisor: ~Copyable {
       if alive.hasFailed { for worker in workers { worker.post(.stop) } }
       lookAfterSuccessor()
       lookAtMemory()
+      reportDepartures()
       let isSettled = !succession.isUnderWay && !isEnding
       guard let signal = signals.next(timeout: isSettled ? .seconds(1) : .milliseconds(20)) else {
         renewTicketKey()
@@ -303,6 +305,7 @@ struct Supervisor: ~Copyable {
     }
     for worker in workers { worker.thread.join() }
     admin?.stop()
+    reportDrain()
     reportStop()
     removeSockets()
     access.finish(patience: .seconds(1))
@@ -312,8 +315,11 @@ struct Supervisor: ~Copyable {
   var isEnding: Bool { isDraining || succession.isDone }
 
   private mutating func end() {
-    log.write(
-      isDraining ? .stoppingAtOnce : .draining, now: kernel.now(), wall: kernel.wallClock())
+    if isDraining {
+      log.write(.stoppingAtOnce, now: kernel.now(), wall: kernel.wallClock())
+    } else {
+      logDrain(.draining, why: admin?.desk.hasBeenAskedToDrain == true ? "admin" : "signal")
+    }
     for worker in workers { worker.post(isDraining ? .stop : .drain(.drain)) }
     admin?.desk.beginDraining()
     if !isDraining {

@@ -78,8 +78,7 @@ extension Worker where K: ~Copyable {
       known[ObjectIdentifier(route)] = isKnown
       if !isKnown { leaving.append(exchange) }
     }
-    departures.add(leaving, over: shared.snapshot.timeouts.drain, now: now, .routeChanged)
-    continueDepartures()
+    sendAway(leaving, .routeChanged)
   }
 
   func isOpenSocket(_ exchange: SlotID) -> Bool {
