@@ -114,7 +114,13 @@ final class SharedState: Sendable {
   let timeouts: RouteTimeouts
   var errorRing: LogRing { process.errorRing }
   /// Nil: requests are not logged.
-  var accessRing: LogRing? { snapshot.log.access == .off ? nil : process.accessRing }
+  var accessRing: LogRing? {
+    switch snapshot.log.access {
+    case .off: nil
+    case .stderr: process.errorRing
+    case .stdout, .file: process.accessRing
+    }
+  }
   let logLevel: LogLevel
   let process: ProcessFacts
 

@@ -19,6 +19,8 @@ public enum Errno: Error, Sendable, Hashable {
   case tooManyFiles
   case noMemory
   case notFound
+  case noSpace
+  case fileTooLarge
   case other(Int32)
 
   init(_ code: Int32) {
@@ -36,6 +38,8 @@ public enum Errno: Error, Sendable, Hashable {
       case EMFILE, ENFILE: .tooManyFiles
       case ENOBUFS, ENOMEM: .noMemory
       case ENOENT: .notFound
+      case ENOSPC, EDQUOT: .noSpace
+      case EFBIG: .fileTooLarge
       default: .other(code)
       }
   }
@@ -62,6 +66,8 @@ extension Errno: CustomStringConvertible {
     case .tooManyFiles: "too many open files"
     case .noMemory: "out of memory"
     case .notFound: "not found"
+    case .noSpace: "no space left on the device"
+    case .fileTooLarge: "file too large"
     case .other: "other error"
     }
   }

@@ -48,7 +48,7 @@ public enum Files {
     // Safety: the path is NUL-terminated for the call.
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
     guard descriptor >= 0 else { throw .failed(Errno(errno)) }
-    defer { close(descriptor) }
+    defer { Glibc.close(descriptor) }
     var content: [UInt8] = []
     while true {
       let step = try readStep(descriptor, into: &content)
@@ -134,6 +134,14 @@ public enum Files {
   /// Writes all of `bytes`, however long the reader takes. Returns why it could not.
   public static func write(_ bytes: Span<UInt8>, to descriptor: Descriptor) -> Errno? {
     var written = 0
+    return write(bytes, to: descriptor, written: &written)
+  }
+
+  /// The same; `written` is how many of them have been written in any case.
+  public static func write(
+    _ bytes: Span<UInt8>, to descriptor: Descriptor, written: inout Int
+  ) -> Errno? {
+    written = 0
     while written < bytes.count {
       let rest = bytes.extracting(written..<bytes.count)
       // Safety: write reads the bytes of the span, which outlives the call.
@@ -201,6 +209,8 @@ public enum StandardStreams {
       if number > 2 || number < 0 { return }
     }
   }
+
+  public static func contain(_ descriptor: Descriptor) -> Bool { 0...2 ~= descriptor.number }
 
   public static func isTerminal(_ descriptor: Descriptor) -> Bool { isatty(descriptor.number) == 1 }
 }

@@ -17,8 +17,9 @@ public enum Signal: Sendable, Equatable {
 public struct Signals: Sendable {
   private let descriptor: Int32
 
-  /// Blocks SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 and ignores SIGPIPE. To be called before
-  /// any thread is started: threads inherit what is blocked.
+  /// Blocks SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 and ignores SIGPIPE and SIGXFSZ, which
+  /// are errors of a write then. To be called before any thread is started: threads inherit what is
+  /// blocked.
   public init() throws(Errno) {
     var set = sigset_t()
     // Safety: the set is ours; these calls read and write it only.
@@ -27,6 +28,7 @@ public struct Signals: Sendable {
     let code = unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
     guard code == 0 else { throw Errno(code) }
     try check(linux_ignore_signal(SIGPIPE))
+    try check(linux_ignore_signal(SIGXFSZ))
     descriptor = unsafe signalfd(-1, &set, CInt(SFD_CLOEXEC))
     guard descriptor >= 0 else { throw Errno(errno) }
   }

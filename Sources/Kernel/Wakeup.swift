@@ -34,5 +34,13 @@ public struct Wakeup: Sendable {
     while unsafe write(descriptor.number, &one, MemoryLayout<UInt64>.size) < 0, errno == EINTR {}
   }
 
+  /// Waits for a `wake` since it was asked last. For a thread that has nothing else to wait for.
+  public func wait() {
+    var pending = pollfd(fd: descriptor.number, events: Int16(POLLIN), revents: 0)
+    // Safety: poll reads and writes one pollfd. When it is interrupted, the caller looks once too often.
+    _ = unsafe poll(&pending, 1, -1)
+    _ = take()
+  }
+
   public func close() { _ = Glibc.close(descriptor.number) }
 }

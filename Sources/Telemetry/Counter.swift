@@ -337,7 +337,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     case .reloadsFailed: Row("reload_failed", "Reloads refused for their mistakes.")
     case .gatewayFaults: Row("gateway_faults", "Faults of the gateway's own.")
     case .logLinesWritten: Row("log_lines_written", "Log lines handed to the writer.")
-    case .logLinesDropped: Row("log_lines_dropped", "Log lines lost because the log was full.")
+    case .logLinesDropped:
+      Row("log_lines_dropped", "Log lines lost: the log was full or could not be written.")
     }
   }
 }

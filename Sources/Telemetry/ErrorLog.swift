@@ -30,7 +30,7 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
   case authorizationFailed
   case endpointEjected, endpointBack, endpointsChanged
   case adminChange
-  case logDropped, gatewayFault
+  case logDropped, logReopened, logNotReopened, gatewayFault
 
   /// `limited`: at most one line a minute. Life-cycle events always write.
   public var row: (level: LogLevel, limited: Bool, message: StaticString) {
@@ -75,6 +75,8 @@ public enum LogEvent: UInt8, Sendable, CaseIterable {
     case .endpointsChanged: (.info, false, "endpoints have changed")
     case .adminChange: (.info, false, "asked through the admin listener")
     case .logDropped: (.warn, true, "log lines dropped")
+    case .logReopened: (.info, false, "log file reopened")
+    case .logNotReopened: (.error, false, "log file not reopened: lines go where they went")
     case .gatewayFault: (.error, true, "fault of the gateway")
     }
   }

@@ -38,6 +38,19 @@ import Testing
     #expect(snapshot.listeners.first?.bind.description == "127.0.0.1:8080")
   }
 
+  @Test("the access log is a stream, nothing, or a file whose path counts from the configuration")
+  func accessLog() throws {
+    let rows: [(String, LogSettings.Access)] = [
+      ("stderr", .stderr), ("no", .off), ("/var/log/a", .file("/var/log/a")),
+      ("./log/a", .file("log/a")), ("a.log", .file("a.log")),
+    ]
+    for (text, access) in rows {
+      let snapshot = try #require(settings(Self.config(top: "log: {access: \(text)}")))
+      #expect(snapshot.log.access == access)
+      #expect(snapshot.log.accessLocation.column == 15)
+    }
+  }
+
   @Test("services that routes ask are upstreams behind those of the file, one for each origin")
   func services() throws {
     let text = """

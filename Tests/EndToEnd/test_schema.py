@@ -137,7 +137,8 @@ def upstream(text):
 RIGHT = [
     "workers: auto", "workers: 4", "workers: '4'", "workers: ${N:-4}", "workers: 1024", "limits:",
     "log: {access: off}", "log: {access: no}", "log: {access: false}", "log: {access: 'off'}",
-    "log: {access: \"${X:-off}\"}", "limits: {request_body: off}", "limits: {request_body: 512}",
+    "log: {access: \"${X:-off}\"}", "log: {access: a.log}", "log: {access: /tmp/a}",
+    "limits: {request_body: off}", "limits: {request_body: 512}",
     "limits: {request_body: 1MiB}", "limits: {per_address: 5}", "timeouts: {connect: 250ms}",
     "timeouts: {connect: \"${X:-1}s\"}", "trusted_proxies: [10.0.0.0/8, '::1']", "trusted_proxies:",
     upstream("forwarded: yes"), upstream("forwarded: ON"), upstream("forwarded: 'False'"),
@@ -154,6 +155,7 @@ RIGHT = [
 WRONG = [
     "wrokers: 1", "workers: many", "workers: 0", "workers: 1025", "workers: [1]", "workers:",
     "workers: 1.5", "workers: -1", "log: {level: loud}", "log: {access: true}", "log: {access: on}",
+    "log: {access: stdot}", "log: {access: [a.log]}",
     "log: {acess: off}", "log: json", "timeouts: {connect: 5}", "timeouts: {connect: 5sec}",
     "timeouts: {connect: }", "timeouts: 5s", "limits: {request_head: 32kb}", "limits: {request_head: 1}",
     "limits: {handshakes: off}", "trusted_proxies: 10.0.0.0/8", "trusted_proxies: [nowhere]",

@@ -140,7 +140,8 @@ extension Errno {
     switch self {
     case .tooManyFiles, .noMemory, .addressNotAvailable: true
     case .connectionRefused, .connectionReset, .brokenPipe, .timedOut, .hostUnreachable,
-      .networkUnreachable, .addressInUse, .permissionDenied, .notFound, .other:
+      .networkUnreachable, .addressInUse, .permissionDenied, .notFound, .noSpace, .fileTooLarge,
+      .other:
       false
     }
   }

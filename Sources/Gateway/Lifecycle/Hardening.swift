@@ -59,5 +59,10 @@ extension Supervisor {
         "a reload will not be able to read \(path): give it the group of the gateway's user", .warn,
         wall: wall)
     }
+    if case .file(let path) = running.log.access, Files.obstacle(toLog: path) != nil {
+      log.remark(
+        "SIGUSR1 will not be able to open \(path): give it to the gateway's user", .warn, wall: wall
+      )
+    }
   }
 }

@@ -74,6 +74,7 @@ struct Preflight {
     let upstreams = snapshot.upstreams.map { upstream($0) }
     let connections = connectionLimit(workers: workerCount)
     let identity = snapshot.user.flatMap { account(of: $0) }
+    checkAccessLog()
     guard problems.isEmpty else { return nil }
     return Prepared(
       snapshot: snapshot, workerCount: workerCount, connections: connections,
@@ -98,6 +99,13 @@ struct Preflight {
       return nil
     }
     return identity
+  }
+
+  private mutating func checkAccessLog() {
+    guard case .file(let path) = snapshot.log.access,
+      let obstacle = Files.obstacle(toLog: path)
+    else { return }
+    problems.append(snapshot.log.mistake(obstacle))
   }
 
   // MARK: TLS

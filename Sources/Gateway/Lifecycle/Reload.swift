@@ -99,11 +99,19 @@ extension Supervisor {
     secretFiles = preflight.filesRead
     fileWatch.watch(files.union(secretFiles))
     guard let next = found else { return reloadFailed(preflight.mistakes) }
+    let file: Descriptor?
+    do throws(LogFileFailure) {
+      file = try openNextAccessFile(snapshot.log)
+    } catch {
+      return reloadFailed([snapshot.log.mistake(error)])
+    }
     do throws(Errno) {
       let listeners = try openNext(next)
+      turnAccessLog(to: snapshot.log, file)
       tellWorkers(next, listeners)
       reloaded(snapshot, next.warnings)
     } catch {
+      if let file { Files.close(file) }
       reloadFailed([
         Diagnostic(
           snapshot.listeners.first?.location ?? SourceLocation(),
@@ -182,14 +190,12 @@ extension Supervisor {
   /// What threads and tables are made by at start.
   private func startOnlyChanges(_ next: Snapshot) -> [String] {
     let started = prepared.snapshot
-    let isElsewhere = next.log.access != started.log.access && next.log.access != .off
     let changes = [
       ("workers", next.workers != started.workers),
       ("user", next.user?.name != started.user?.name || next.user?.group != started.user?.group),
       ("core_dumps", next.coreDumps != started.coreDumps),
       ("limits.connections", next.limits.connections != started.limits.connections),
       ("admin", next.admin != started.admin),
-      ("log.access", isElsewhere && started.log.access != .off),
     ]
     return changes.filter(\.1).map(\.0)
   }

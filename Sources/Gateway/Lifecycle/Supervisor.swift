@@ -29,8 +29,9 @@ struct Supervisor: ~Copyable {
   private let isDemo: Bool
   let services: [ListenerService]
   private let signals: Signals
-  private let access: LogWriter
-  private let errors: LogWriter
+  /// Without work while no access lines are written, or where they go to standard error.
+  let access: LogWriter
+  let errors: LogWriter
   /// Reads the configuration again; nil where there is no file.
   let load: (() -> LoadedConfiguration)?
   let metrics = WorkerMetrics()
@@ -68,10 +69,9 @@ struct Supervisor: ~Copyable {
     let errors = try Self.system { () throws(Errno) in
       try LogWriter(output: StandardStreams.error)
     }
-    let access =
-      snapshot.log.access == .stderr
-      ? errors
-      : try Self.system { () throws(Errno) in try LogWriter(output: StandardStreams.output) }
+    let access = try Self.system { () throws(Errno) in
+      try LogWriter(output: StandardStreams.output)
+    }
     // Before there are keys in the memory.
     try Self.system { () throws(Errno) in
       try Hardening.hideMemory(allowsDumps: snapshot.coreDumps)
@@ -79,6 +79,7 @@ struct Supervisor: ~Copyable {
     var preflight = Preflight(snapshot, inherited: inheritance)
     guard var prepared = preflight.prepare() else { throw .problems(preflight.mistakes) }
     if let tls { prepared.tls = tls }
+    if let file = try Self.openAccessFile(prepared) { access.turn(to: file) }
     kernel = try Self.system { () throws(Errno) in try LinuxKernel() }
     ticketKeyMade = kernel.now()
     self.signals = signals
@@ -122,7 +123,7 @@ struct Supervisor: ~Copyable {
     try giveUpRights()
     do throws(Errno) {
       try errors.start(name: "log")
-      if access !== errors { try access.start(name: "access-log") }
+      try access.start(name: "access-log")
       try startWorkers(shared, sets)
       admin = try AdminThread.start(
         shared, adminListener, workers: workers.map(\.peer), process: metrics,
@@ -290,6 +291,7 @@ struct Supervisor: ~Copyable {
       lookAfterSuccessor()
       lookAtMemory()
       reportDepartures()
+      reportLosses()
       let isSettled = !succession.isUnderWay && !isEnding
       guard let signal = signals.next(timeout: isSettled ? .seconds(1) : .milliseconds(20)) else {
         renewTicketKey()
@@ -299,17 +301,18 @@ struct Supervisor: ~Copyable {
       switch signal {
       case .terminate, .interrupt: end()
       case .hangUp: if !isEnding { reload() }
-      case .user1: logIgnored("SIGUSR1: there are no log files to reopen")
+      case .user1: reopenAccessFile()
       case .user2: startSuccessor()
       }
     }
     for worker in workers { worker.thread.join() }
     admin?.stop()
     reportDrain()
+    reportLosses()
     reportStop()
     removeSockets()
     access.finish(patience: .seconds(1))
-    if access !== errors { errors.finish(patience: .seconds(1)) }
+    errors.finish(patience: .seconds(1))
   }
 
   var isEnding: Bool { isDraining || succession.isDone }
