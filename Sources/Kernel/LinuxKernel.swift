@@ -40,11 +40,9 @@ public struct LinuxKernel: ~Copyable, Kernel {
 
   // MARK: Clocks and random bits
 
-  public mutating func now() -> MonotonicTime {
-    MonotonicTime(nanoseconds: readClock(CLOCK_MONOTONIC))
-  }
+  public mutating func now() -> MonotonicTime { SystemClock.now() }
 
-  public mutating func wallClock() -> Int64 { readClock(CLOCK_REALTIME) }
+  public mutating func wallClock() -> Int64 { SystemClock.wall() }
 
   public mutating func random() -> UInt64 {
     if randomLeft == 0 { refillRandomPool() }
@@ -299,9 +297,17 @@ private func failure(_ code: Int32) -> Errno {
   return Errno(code)
 }
 
-private func readClock(_ clock: clockid_t) -> Int64 {
-  var time = timespec()
-  // Safety: clock_gettime writes one timespec; it cannot fail for these clocks.
-  _ = unsafe clock_gettime(clock, &time)
-  return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+/// The clocks alone, for a thread that has no other use for a kernel and its descriptors.
+public enum SystemClock {
+  public static func now() -> MonotonicTime { MonotonicTime(nanoseconds: read(CLOCK_MONOTONIC)) }
+
+  /// Nanoseconds since 1970.
+  public static func wall() -> Int64 { read(CLOCK_REALTIME) }
+
+  private static func read(_ clock: clockid_t) -> Int64 {
+    var time = timespec()
+    // Safety: clock_gettime writes one timespec; it cannot fail for these clocks.
+    _ = unsafe clock_gettime(clock, &time)
+    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+  }
 }

@@ -45,6 +45,7 @@ struct AdminThread: Sendable {
       }
     }
     let thread = try SystemThread.start(name: "admin") {
+      defer { own.mailbox.end() }
       guard let kernel = try? LinuxKernel() else { return }
       var worker = Worker(
         kernel: kernel, shared: shared, index: workers.count, metrics: own.metrics,
@@ -53,8 +54,12 @@ struct AdminThread: Sendable {
       worker.admin = desk
       if worker.start() { worker.run() }
     }
+    own.wakeup.wake()
     return AdminThread(desk: desk, bound: bound, socket: descriptor, thread: thread)
   }
+
+  /// Its listener is watched, or never will be.
+  var hasStarted: Bool { desk.own.mailbox.hasLooked(since: 0) }
 
   func post(_ message: WorkerMessage) { desk.own.post(message) }
 

@@ -60,23 +60,20 @@ final class EndpointBoard: Sendable {
   }
 }
 
-struct NameWatch: ~Copyable {
+struct NameWatch {
   /// getaddrinfo(3) does not tell how long an answer holds.
   static var interval: TimeSpan { .seconds(10) }
 
   private let board: EndpointBoard
   private var shared: SharedState
   private var upstreams: [WatchedUpstream] = []
-  private var kernel: LinuxKernel
   private var log: ErrorLog
   private let tell: @Sendable (EndpointTable) -> Void
 
   private init(
-    _ board: EndpointBoard, kernel: consuming LinuxKernel,
-    tell: @escaping @Sendable (EndpointTable) -> Void
+    _ board: EndpointBoard, tell: @escaping @Sendable (EndpointTable) -> Void
   ) {
     self.board = board
-    self.kernel = kernel
     self.tell = tell
     shared = board.shared
     log = ErrorLog(ring: shared.errorRing, metrics: WorkerMetrics(), level: shared.logLevel)
@@ -89,8 +86,7 @@ struct NameWatch: ~Copyable {
     _ board: EndpointBoard, tell: @escaping @Sendable (EndpointTable) -> Void
   ) throws(Errno) {
     _ = try SystemThread.start(name: "names", stackBytes: 512 << 10) {
-      guard let kernel = try? LinuxKernel() else { return }
-      var watch = NameWatch(board, kernel: kernel, tell: tell)
+      var watch = NameWatch(board, tell: tell)
       while true {
         Pause.sleep(Self.interval)
         watch.look()
@@ -127,7 +123,7 @@ struct NameWatch: ~Copyable {
     let before = upstreams[index].plans
     upstreams[index].plans = plans
     let name = upstreams[index].settings.name
-    log.write(.endpointsChanged, now: kernel.now(), wall: kernel.wallClock()) { line in
+    log.write(.endpointsChanged, now: SystemClock.now(), wall: SystemClock.wall()) { line in
       line.field("upstream", name)
       line.field("added", Self.list(plans, without: before))
       line.field("removed", Self.list(before, without: plans))
@@ -142,7 +138,7 @@ struct NameWatch: ~Copyable {
   private mutating func noteFailures(_ index: Int) {
     let failures = upstreams[index].names.failures
     for failure in failures where !upstreams[index].failing.contains(failure.name) {
-      log.write(.resolveFailed, now: kernel.now(), wall: kernel.wallClock()) { line in
+      log.write(.resolveFailed, now: SystemClock.now(), wall: SystemClock.wall()) { line in
         line.field("name", failure.name)
         line.field("reason", failure.reason.description)
         line.field("note", word: "its last answer holds")

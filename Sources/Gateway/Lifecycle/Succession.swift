@@ -40,7 +40,7 @@ extension Supervisor {
   /// Waits until all of them accept, and tells whoever wants to know. A worker that has looked into
   /// its mailbox watches its listeners.
   mutating func waitForWorkers() {
-    while !workers.allSatisfy({ $0.mailbox.hasLooked(since: 0) }) {
+    while !workers.allSatisfy({ $0.mailbox.hasLooked(since: 0) }) || admin?.hasStarted == false {
       Pause.sleep(.milliseconds(1))
     }
     if !alive.hasFailed { beginServing() }
