@@ -17,7 +17,8 @@ import pytest
 
 import frames
 from admin import administered, samples
-from harness import BINARY, configuration, free_port, gateway, run_gateway, wait_until
+from harness import (BINARY, configuration, free_port, gateway, run_gateway, settled,
+                     wait_until)
 from test_hardening import AS_ROOT, open_directory  # noqa: F401, a fixture
 from test_reload import REFUSED, reload
 from upgrades import Lineage, respond, upgrade
@@ -145,7 +146,7 @@ def test_a_file_that_cannot_be_opened_again_leaves_the_old_one(tmp_path):
         reopen(running)
         request(running.address, "/b")
         wait_path(file, '"/b"')
-        before = running.descriptors()
+        before = settled(running.descriptors)
         for _ in range(20):
             reopen(running)
         wait_until(lambda: running.descriptors() == before, what="the old descriptors to be closed")
