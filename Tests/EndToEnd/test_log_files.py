@@ -170,6 +170,7 @@ def test_a_reload_changes_where_lines_go(tmp_path):
 
     with run_gateway(text(files[0]), [port]) as running:
         request(running.address, "/a")
+        wait_path(files[0], '"/a"')
         reload(running, text(files[1]))
         request(running.address, "/b")
         wait_path(files[1], '"/b"')
