@@ -21,9 +21,13 @@ def lines(running, *messages):
 
 
 @contextlib.contextmanager
-def open_sockets(address, count):
+def open_sockets(running, count):
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(frames.open_websocket(address)) for _ in range(count)]
+        found = [stack.enter_context(frames.open_websocket(running.address)) for _ in range(count)]
+        # A client has its 101 a moment before the gateway counts it.
+        wait_until(lambda: sum(e.get("event") == "open" for e in running.events) == count,
+                   what="a line for each")
+        yield found
 
 
 def answer_closes(sockets, count):
@@ -44,7 +48,7 @@ def answer_closes(sockets, count):
 def test_a_drain_of_many_tells_how_it_goes():
     with RawBackend(raw_echo) as backend, gateway(
             [backend.port], timeouts={"drain": "5s"}, may_end=True) as running, \
-            open_sockets(running.address, 240) as sockets:
+            open_sockets(running, 240) as sockets:
         running.process.send_signal(signal.SIGTERM)
         answer_closes(sockets, 240)
         assert running.process.wait(10) == 0
@@ -67,7 +71,7 @@ def test_a_drain_of_a_few_has_two_lines_and_warns_of_those_that_are_cut_off():
     timeouts = {"drain": "1s", "close": "30s"}
     with RawBackend(record) as backend, gateway(
             [backend.port], timeouts=timeouts, may_end=True) as running, \
-            open_sockets(running.address, 3):
+            open_sockets(running, 3):
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(10) == 0
         wait_until(lambda: lines(running, "stopped"), what="the last line")
@@ -79,7 +83,7 @@ def test_a_drain_of_a_few_has_two_lines_and_warns_of_those_that_are_cut_off():
 def test_a_part_that_is_told_to_go_has_lines_of_its_own():
     with RawBackend(raw_echo) as backend, administered(
             [backend.port], timeouts={"drain": "4s"}) as (running, port), \
-            open_sockets(running.address, 130) as sockets:
+            open_sockets(running, 130) as sockets:
         assert ask(port, "/drain?percent=50", "POST", fields=CHANGE).status == 202
         answer_closes(sockets, 65)
         wait_until(lambda: lines(running, TOLD), 10, "the end of it")
@@ -98,7 +102,7 @@ def test_a_process_that_is_replaced_says_so():
     port = free_port()
     with RawBackend(record) as backend, Lineage(
             configuration(port, [f"127.0.0.1:{backend.port}"], timeouts={"drain": "1s"}),
-            [port]) as line, open_sockets(line.address, 2):
+            [port]) as line, open_sockets(line, 2):
         done = upgrade(line)
         assert (done["why"], done["websockets"], done["over_ms"]) == ("upgrade", 2, 1000)
         assert line.wait_event(message=CUT)["cut_off"] == 2
