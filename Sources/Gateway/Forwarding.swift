@@ -62,13 +62,13 @@ extension Worker where K: ~Copyable {
   mutating func beginForwarding(
     _ id: SlotID, _ pending: PendingRequest, _ granted: [GrantedField]
   ) {
-    let (plan, request, client) = (pending.plan, pending.request, pending.client)
+    let (plan, request) = (pending.plan, pending.request)
     let outgoing = UpstreamRequest.plain(
-      request.head, from: client, edits: plan.requestEdits,
+      request.head, from: pending.client, edits: plan.requestEdits,
       policy: BackendPolicy(of: plan, to: pending.upstream.plan, granted))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     request.facts.route = plan.name
-    let attempt = Attempt(request, request: outgoing, from: client)
+    let attempt = Attempt(request, request: outgoing, from: pending.client)
     guard
       let exchange = exchanges.insert(
         Exchange(

@@ -228,7 +228,7 @@ struct Nominations {
       }
     }
     guard count <= Self.namesMax else { return nil }
-    bytes = head.bytes
+    bytes = names.isEmpty ? [] : head.bytes
     self.names = names
   }
 
