@@ -225,14 +225,18 @@ extension Worker where K: ~Copyable {
     _ id: SlotID, _ fault: Fault, detail: StaticString? = nil
   ) {
     metrics.add(fault.counter)
-    let status = LocalResponse.fault(fault, closes: true).map { sendAnswer(id, $0) }
+    let response = LocalResponse.fault(fault, closes: true)
+    let status = response.map { sendAnswer(id, $0) }
+    var client = "unix"
+    if case .ip(let address, _) = connections[id].peer { client = address.description }
     let facts = ConnectionFacts(
-      name: nil, client: connections[id].peer.description, proto: protocolWord(id, nil),
-      tls: tlsVersion(id), host: [], path: [])
+      name: nil, client: client, proto: protocolWord(id, nil), tls: tlsVersion(id), host: [],
+      path: [])
     logResponse(
       facts, method: [],
       ResponseFacts(
-        status: status, duration: nil, fault: fault.word, detail: detail))
+        status: status, duration: nil, fault: fault.word, detail: detail,
+        bytes: response?.bodyCount ?? 0))
     finish(id, lingering: true)
   }
 

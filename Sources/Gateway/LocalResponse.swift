@@ -205,6 +205,7 @@ struct LocalResponse {
     case 414: "URI Too Long"
     case 417: "Expectation Failed"
     case 421: "Misdirected Request"
+    case 422: "Unprocessable Content"
     case 426: "Upgrade Required"
     case 429: "Too Many Requests"
     case 431: "Request Header Fields Too Large"

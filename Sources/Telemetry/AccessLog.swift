@@ -87,12 +87,14 @@ public final class ConnectionFacts {
   }
 
   func addFields(to line: inout LineBuilder, limit: Int) {
-    line.field("id", id, limit: limit)
+    if name != nil { line.field("id", id, limit: limit) }
     line.field("client", client, limit: limit)
     line.field("protocol", word: proto)
     if let tls { line.field("tls", word: tls) } else { line.field("tls", false) }
-    line.field("host", host, limit: limit)
-    line.field("path", path, limit: limit)
+    if name != nil {
+      line.field("host", host, limit: limit)
+      line.field("path", path, limit: limit)
+    }
     if let route { line.field("route", route, limit: limit) }
     if let endpoint { line.field("endpoint", endpoint, limit: limit) }
     if let origin { line.field("origin", origin, limit: limit) }
@@ -211,7 +213,7 @@ public struct AccessLog {
   ) {
     write("http", wall: wall) { line in
       facts.addFields(to: &line, limit: LineBuilder.fieldBytesMax)
-      line.field("method", method())
+      if facts.name != nil { line.field("method", method()) }
       Self.addResponseFields(response, to: &line)
     }
   }

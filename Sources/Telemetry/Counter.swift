@@ -227,7 +227,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     case .requestsQueued: Row("requests_queued", "Requests that waited for an endpoint with room.")
     case .queueTimeouts: Row("queue_timeouts", "Requests that waited for room in vain: 503.")
     case .endpointsEjected:
-      Row("endpoints_ejected", "Times an endpoint was taken out for failing connects.")
+      Row(
+        "endpoints_ejected", "Times an endpoint was taken out: connects, answers or checks failed.")
     case .endpointsExhausted: Row("endpoints_exhausted", "Requests no endpoint could take: 503.")
     case .backendSilent: Row("backend_silent", "Backends that did not answer in time: 504.")
     case .backendAnswersBroken: Row("backend_answers_broken", "Broken answers of backends: 502.")

@@ -28,7 +28,10 @@ enum AdminCommands {
     told(target) { (client) throws(AdminFailure) in
       let reply = try client.ask("POST", "/reload", patience: .seconds(60))
       // Every mistake is of interest.
-      if reply.status == 422 { throw AdminFailure(text: reply.body) }
+      if reply.status == 422 {
+        throw AdminFailure(
+          text: reply.body.last == "\n" ? String(reply.body.dropLast()) : reply.body)
+      }
       guard reply.status < 300 else { throw refused(reply) }
       Command.tell(trimmed(reply.body))
     }
@@ -119,15 +122,14 @@ enum AdminCommands {
     case .address(let address):
       return AdminClient(address, token: Environment.value("BASCULE_ADMIN_TOKEN"))
     case .config(let file):
-      let snapshot: Snapshot?
+      let snapshot: Snapshot
       switch Command.load(file).result {
       case .success(let whole): snapshot = whole
       // Mistakes elsewhere are what the gateway will say.
-      case .failure(_, let readable): snapshot = readable
-      }
-      guard let snapshot else {
-        throw AdminFailure(
-          text: "cannot read where the admin listener is: bascule check --config \(file) says why")
+      case .failure(_, let readable?): snapshot = readable
+      case .failure(let mistakes, nil):
+        let first = mistakes.first?.description ?? file
+        throw AdminFailure(text: "cannot read where the admin listener is: \(first)")
       }
       guard let admin = snapshot.admin else {
         throw AdminFailure(text: "\(file) has no admin section")
@@ -137,7 +139,8 @@ enum AdminCommands {
   }
 
   private static func refused(_ reply: AdminReply) -> AdminFailure {
-    AdminFailure(text: "the gateway answers \(reply.status): \(trimmed(reply.body))")
+    let hint = reply.status == 401 ? " (BASCULE_ADMIN_TOKEN, or admin.token in --config FILE)" : ""
+    return AdminFailure(text: "the gateway refuses: \(trimmed(reply.body))\(hint)")
   }
 
   private static func trimmed(_ text: String) -> String {

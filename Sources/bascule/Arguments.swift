@@ -40,8 +40,12 @@ enum Arguments: Equatable {
         whileRunning: others.count < rest.count)
     case "demo":
       let values = try options(command, rest, ["--http": "8080", "--https": "8443"])
-      return .demo(
-        http: try port("--http", values["--http"]), https: try port("--https", values["--https"]))
+      let http = try port("--http", values["--http"])
+      let https = try port("--https", values["--https"])
+      guard http != https || http == 0 else {
+        throw Mistake(text: "--http and --https need a port each, not both \(http)")
+      }
+      return .demo(http: http, https: https)
     case "echo":
       return .echo(
         port: try port("--port", try options(command, rest, ["--port": "9000"])["--port"]))

@@ -11,6 +11,7 @@ enum Help {
 
       SIGTERM   lets every WebSocket end politely and ends; a second one ends at once
       SIGHUP    reads the configuration again; a mistake leaves everything as it is
+      SIGUSR1   opens the file of the access log anew, which has been moved away
       SIGUSR2   starts the program that lies in this one's place, hands it all listening sockets, and
                 ends politely when it serves
 
@@ -75,7 +76,8 @@ enum Help {
       """
       bascule drain [--percent N] [--config FILE | --admin ADDRESS]
 
-      Does what SIGTERM does: every WebSocket ends politely, then the gateway ends.
+      Does what SIGTERM does: every WebSocket ends politely, then the gateway ends. The command does
+      not wait for that.
 
       --percent N       only a part of the WebSockets, rounded up per worker; the gateway goes on
       \(adminFlags)

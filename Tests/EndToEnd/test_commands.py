@@ -47,6 +47,7 @@ def test_help(arguments):
 
 @pytest.mark.parametrize("arguments", [["rnu"], ["run", "--confg", "x"], ["run", "--config"],
                                        ["check", "--runing"], ["reference", "--shema"], ["run", "--running"],
+                                       ["demo", "--http", "18099", "--https", "18099"],
                                        ["echo", "--port", "no"], ["echo", "--port", "70000"]])
 def test_an_unknown_word_is_one_line_and_exit_64(arguments):
     done = run(*arguments)

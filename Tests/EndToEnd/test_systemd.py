@@ -60,7 +60,7 @@ def test_what_the_unit_promises():
     unit = directives()
     service = {name: values[-1] for name, values in unit["Service"].items()}
     wanted = {"Type": "notify", "NotifyAccess": "all", "ExecReload": "/bin/kill -HUP $MAINPID",
-              "Restart": "always", "RestartSec": "200ms", "WatchdogSec": "10",
+              "Restart": "on-failure", "RestartSec": "500ms", "WatchdogSec": "10",
               "TimeoutStopSec": "45", "NoNewPrivileges": "yes", "ProtectSystem": "strict",
               "LimitCORE": "0", "LimitNOFILE": "200000", "UMask": "0077", "ReadWritePaths": "",
               "AmbientCapabilities": "CAP_NET_BIND_SERVICE",

@@ -97,7 +97,13 @@ struct FrontTests {
     #expect(client.status == 408)
     #expect(client.peer.hasEnded)
     #expect(rig.count(.requestsTooSlow) == 1)
-    #expect(rig.accessLines.contains("head_too_slow"))
+    let line = rig.accessLines
+    #expect(line.contains("head_too_slow") && line.contains(#""protocol":"http/1.1""#))
+    #expect(line.contains(#""bytes":\#(client.body.count)"#))
+    // What was not read is not told.
+    for field in ["id", "host", "path", "method", "duration_ms"] {
+      #expect(!line.contains("\"\(field)\""), "\(field)")
+    }
     finish(rig, [client])
   }
 

@@ -63,7 +63,7 @@ extension Worker where K: ~Copyable {
 
   mutating func adminDrain(_ request: AdminRequest) {
     guard let query = request.query(["percent"]) else {
-      return answer(request, 400, "Known is percent, once.\n")
+      return answer(request, 400, "The only parameter is percent, given once.\n")
     }
     guard let text = query["percent"] else {
       request.desk.perform(.drain)
@@ -72,7 +72,9 @@ extension Worker where K: ~Copyable {
     guard let percent = Int(text), 1...100 ~= percent else {
       return answer(request, 400, "percent is from 1 to 100.\n")
     }
-    if request.desk.isDraining { return answer(request, 409, "All of them are told already.\n") }
+    if request.desk.isDraining {
+      return answer(request, 409, "All of them have already been told.\n")
+    }
     let sockets = request.desk.workers.reduce(UInt64(0)) {
       $0 + Departures.part([$1.metrics].openSockets, percent)
     }

@@ -55,7 +55,8 @@ extension Worker where K: ~Copyable {
   mutating func adminConnections(_ request: AdminRequest) {
     guard let query = request.query(["route", "client", "endpoint", "limit", "after"]) else {
       return answer(
-        request, 400, "Known are route, client, endpoint, limit and after, each once.\n")
+        request, 400,
+        "The parameters are route, client, endpoint, limit and after, each given once.\n")
     }
     let limit = query["limit"].map { Int($0) ?? 0 } ?? Self.entriesUsual
     guard 1...Self.entriesMax ~= limit else {

@@ -124,7 +124,7 @@ extension DashboardPage {
     const messagesChart = new Chart("messages", [
       { key: "fromClients", name: "clients", look: "a", filled: true },
       { key: "fromBackends", name: "backends", look: "b" },
-    ], linear, number, "No messages yet");
+    ], linear, number, "Nothing measured yet");
     const tripsChart = new Chart("trips", [
       { key: "clientTrip", name: "clients", look: "a", upper: "clientMost" },
       { key: "backendTrip", name: "backends", look: "b", upper: "backendMost" },

@@ -160,7 +160,7 @@ extension DashboardPage {
       showTile("connections", number(now.connections), "of clients; " +
         `${number(reading.sum("backend_connections"))} to backends`);
       const broken = reading.sum("responses_total", { class: "5xx" });
-      showTile("requests", number(now.requests), `${number(broken)} answered 5xx so far`);
+      showTile("requests", number(now.requests), `${number(broken)} answered 5xx since the start`);
       showTile("messages", number(now.messages), perSecond("fromClients", "from clients") + ", " +
         perSecond("fromBackends", "from backends"));
       const [size, unit] = bytes(now.bytes);
@@ -168,8 +168,8 @@ extension DashboardPage {
         `${bytes(now.down).join(" ")} from backends`, unit);
       const recent = points.reduce((sum, { refused }) => sum + (refused ?? 0), 0);
       const worst = refusals(reading).sort((one, other) => other.value - one.value)[0];
-      showTile("refused", number(recent), now.refusedSoFar === 0 ? "none so far"
-        : `${number(now.refusedSoFar)} so far, most: ${worst.labels.result.replace(/_/g, " ")}`);
+      showTile("refused", number(recent), now.refusedSoFar === 0
+        ? "none since the start" : `${number(now.refusedSoFar)} since the start, most: ${worst.labels.result.replace(/_/g, " ")}`);
     }
 
     function showAbout(reading) {
