@@ -13,6 +13,7 @@ import pytest
 import frames
 import h2peer
 import harness
+from admin import CHANGE, ask
 from certificates import Authority, client_context
 from harness import RawBackend, configuration, free_port, raw_echo, route, run_gateway, wait_until
 from upgrades import Arrivals, Lineage, respond, upgrade
@@ -215,6 +216,20 @@ def test_one_upgrade_at_a_time(backend, tmp_path):
         line.adopt()
         frames.open_websocket(line.address).close()
         assert sum(e.get("message") == "starting a successor" for e in line.events) == 1
+
+
+def test_a_reload_that_is_asked_for_while_a_successor_starts_is_answered(backend, tmp_path):
+    program = path_copy(tmp_path)
+    port, admin = free_port(), free_port()
+    text = configuration(port, [f"127.0.0.1:{backend.port}"], admin={"bind": f"127.0.0.1:{admin}"})
+    with Lineage(text, [port, admin], program=program) as line:
+        program.unlink()
+        program.write_text("#!/bin/sh\nexec sleep 20\n")
+        program.chmod(0o755)
+        os.kill(line.newest, signal.SIGUSR2)
+        line.wait_event(message="starting a successor")
+        answer = ask(admin, "/reload", "POST", fields=CHANGE)
+        assert answer.status == 422 and "a successor is starting" in answer.text
 
 
 def test_a_process_that_is_told_to_end_takes_its_successor_with_it(backend, tmp_path):

@@ -68,9 +68,10 @@ extension Supervisor {
   private static var mistakesMax: Int { 20 }
 
   mutating func reload() {
-    guard let load else { return logIgnored("SIGHUP: this command has no configuration file") }
+    if isEnding { return ignoreReload("this process is ending") }
+    guard let load else { return ignoreReload("this command has no configuration file") }
     if succession.isUnderWay {
-      return logIgnored("SIGHUP: a successor is starting, which reads the configuration")
+      return ignoreReload("a successor is starting, which reads the configuration")
     }
     let failures = metrics.value(.reloadsFailed)
     service.isReloading(kernel.now())
@@ -90,6 +91,13 @@ extension Supervisor {
     case .failure(let mistakes, _): reloadFailed(mistakes)
     case .success(let snapshot): change(to: snapshot, loaded.files)
     }
+  }
+
+  /// Whoever has asked for it through the admin listener waits for an answer.
+  private mutating func ignoreReload(_ reason: String) {
+    logIgnored("SIGHUP: \(reason)")
+    admin?.post(.reloadBegins)
+    admin?.post(.reloadEnded(mistakes: [reason], forNextStart: startOnlyChanges(running)))
   }
 
   private mutating func change(to snapshot: Snapshot, _ files: Set<String>) {

@@ -300,7 +300,7 @@ struct Supervisor: ~Copyable {
       }
       switch signal {
       case .terminate, .interrupt: end()
-      case .hangUp: if !isEnding { reload() }
+      case .hangUp: reload()
       case .user1: reopenAccessFile()
       case .user2: startSuccessor()
       }
