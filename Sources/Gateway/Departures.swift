@@ -36,6 +36,9 @@ struct Departures {
   var isEmpty: Bool { waves.isEmpty }
   /// Those whose turn is to come.
   var waiting: Int { waves.reduce(0) { $0 + $1.sockets.count - $1.told } }
+  var waitingSockets: Set<SlotID> {
+    Set(waves.lazy.flatMap { $0.sockets[$0.told...] })
+  }
 
   /// The last tenth of `time` is for those who were told last.
   mutating func add(

@@ -29,11 +29,18 @@ extension Worker where K: ~Copyable {
     continueDrain()
   }
 
-  /// Tells a part of the WebSockets to go, and goes on.
+  /// Tells a part of the WebSockets to go, and goes on. Who has been chosen before, and waits for its
+  /// turn or for its client's Close, is not chosen again: two halves are all.
   mutating func dismiss(percent: Int) {
     guard drainDeadline == nil else { return }
     let sockets = openSockets()
-    sendAway(Array(sockets.prefix(Departures.part(sockets.count, percent))), .drain)
+    let waiting = departures.waitingSockets
+    var chosen: [SlotID] = []
+    let count = Departures.part(sockets.count, percent)
+    for socket in sockets where chosen.count < count {
+      if exchanges[socket].bridge.fault == nil, !waiting.contains(socket) { chosen.append(socket) }
+    }
+    sendAway(chosen, .drain)
   }
 
   /// In no order: neighbours in the table are often of one client.

@@ -5,7 +5,7 @@ import signal
 import time
 
 import frames
-from admin import CHANGE, administered, ask
+from admin import CHANGE, administered, ask, wait_sample
 from frames import CLOSE
 from harness import (RawBackend, configuration, free_port, gateway, raw_echo, record,
                      wait_until)
@@ -96,6 +96,17 @@ def test_a_part_that_is_told_to_go_has_lines_of_its_own():
         assert lines(running, BEGIN) == []
         assert ask(port, "/drain", "POST", fields=CHANGE).status == 202
         assert running.wait_event(message=BEGIN)["why"] == "admin"
+
+
+def test_two_halves_are_all_while_the_first_is_under_way():
+    with RawBackend(raw_echo) as backend, administered(
+            [backend.port], timeouts={"drain": "2s"}) as (running, port), \
+            open_sockets(running, 110) as sockets:
+        for _ in range(2):
+            assert ask(port, "/drain?percent=50", "POST", fields=CHANGE).status == 202
+        answer_closes(sockets, 110)
+        wait_sample(port, "bascule_bridges_open", 0)
+        assert sum(line["told"] for line in lines(running, TOLD)) <= 110
 
 
 def test_a_process_that_is_replaced_says_so():
