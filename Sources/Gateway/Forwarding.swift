@@ -186,8 +186,8 @@ extension Worker where K: ~Copyable {
     }
     if forwarding.chunksRequest, let backend = exchanges[exchange].backend {
       // A backend may take them for fields, of which some are an authorization service's alone.
-      let areWanted = route(of: exchange).authorize == nil
-      sendEnd(backend, trailers: areWanted ? trailers : [])
+      let plan = route(of: exchange)
+      sendEnd(backend, trailers: plan.authorize == nil ? plan.requestEdits.passing(trailers) : [])
     }
   }
 

@@ -188,6 +188,17 @@ extension HeaderEdits {
     for field in set where equalsIgnoringCase(name, field.name) { return true }
     return false
   }
+
+  /// Lines of trailers without those that `mentions` names: a receiver may take them for fields of the head.
+  func passing(_ trailers: [UInt8]) -> [UInt8] {
+    if isEmpty || trailers.isEmpty { return trailers }
+    var kept: [UInt8] = []
+    for line in trailers.split(separator: UInt8(ascii: "\n")) {
+      let name = line.prefix { $0 != UInt8(ascii: ":") }
+      if !mentions(name.span) { kept += line + [UInt8(ascii: "\n")] }
+    }
+    return kept
+  }
 }
 
 extension [String] {

@@ -79,7 +79,7 @@ extension Worker where K: ~Copyable {
       exchanges[exchange].deadline = now + route(of: exchange).timeouts.responseIdle
       var framing = ContentFraming(head: head, inChunks: forwarding.chunksResponse)
       if forwarding.chunksResponse, case .complete = progress {
-        framing.trailers = forwarding.response.trailers
+        framing.trailers = trailers(exchange, forwarding)
         forwarding.hasSentEnd = true
       }
       sendContent(client, bytes, content, framing)
@@ -112,7 +112,7 @@ extension Worker where K: ~Copyable {
     let client = exchanges[exchange].client
     let backend = exchanges[exchange].backend
     if fault == nil, let client {
-      endResponse(client, forwarding)
+      endResponse(client, forwarding, trailers(exchange, forwarding))
     }
     guard exchanges.contains(exchange) else { return }
     detach(exchange, .client)
@@ -136,9 +136,14 @@ extension Worker where K: ~Copyable {
     }
   }
 
-  private mutating func endResponse(_ client: SlotID, _ forwarding: Forwarding) {
+  private func trailers(_ exchange: SlotID, _ forwarding: Forwarding) -> [UInt8] {
+    route(of: exchange).headers.response.passing(forwarding.response.trailers)
+  }
+
+  private mutating func endResponse(
+    _ client: SlotID, _ forwarding: Forwarding, _ trailers: [UInt8]
+  ) {
     guard connections.contains(client) else { return }
-    let trailers = forwarding.response.trailers
     if connections[client].isStream { return endStream(client, trailers: trailers) }
     if forwarding.chunksResponse, !forwarding.hasSentEnd { sendEnd(client, trailers: trailers) }
   }

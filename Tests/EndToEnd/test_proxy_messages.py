@@ -259,6 +259,25 @@ def test_trailers_that_frame_or_set_cookies_are_dropped_from_responses(way):
         assert exchange.trailers == [("x-sum", "abc")]
 
 
+@pytest.mark.parametrize("way", BOTH)
+def test_what_a_route_sets_or_removes_does_not_come_back_as_a_trailer(way):
+    def serve(exchange):
+        exchange.read_body()
+        exchange.begin_chunked()
+        exchange.chunk(b"content")
+        exchange.finish([("X-Debug", "1"), ("X-Sum", "abc"), ("x-robots-tag", "all")])
+
+    edits = {"request": {"set": {"X-Tenant": "ours"}, "remove": ["X-Admin"]},
+             "response": {"set": {"X-Robots-Tag": "none"}, "remove": ["X-Debug"]}}
+    with HTTPBackend(serve) as backend, proxy(backend, routes=[route(headers=edits)]) as running, \
+            dial(way, running) as front:
+        exchange = front.request(method="POST", body=STREAMED)
+        exchange.send(b"content")
+        exchange.finish([("X-Tenant", "theirs"), ("X-Sum", "abc"), ("x-admin", "1")])
+        assert (exchange.wait_head(), exchange.read_all()) == (200, b"content")
+        assert backend.requests[-1].trailers == exchange.trailers == [("x-sum", "abc")]
+
+
 # Interim responses
 
 @pytest.mark.parametrize("way", BOTH)
