@@ -157,6 +157,7 @@ extension Worker where K: ~Copyable {
       watchForStall(id)
     }
     connections[id].output.append(bytes.extracting(taken..<bytes.count))
+    metrics.change(.outputWaiting, by: Int64(bytes.count - taken))
     updateInterest(id)
     pauseSourceIfFull(id)
   }
@@ -170,6 +171,7 @@ extension Worker where K: ~Copyable {
     case .failed(let errno): return noteFailure(id, errno)
     case .bytes(let count):
       connections[id].output.consume(count)
+      metrics.change(.outputWaiting, by: -Int64(count))
       bytesTaken(id)
       if case .upstream = connections[id].role, let exchange = connections[id].exchange {
         startRequestBody(exchange)
@@ -298,6 +300,9 @@ extension Worker where K: ~Copyable {
     }
     if case .upstream = connection.role { metrics.change(.backendConnections, by: -1) }
     if connection.isIdle { metrics.change(.poolIdle, by: -1) }
+    if !connection.output.isEmpty {
+      metrics.change(.outputWaiting, by: -Int64(connection.output.count))
+    }
     let descriptor = connection.descriptor
     if case .http2(let front) = connection.role { loseStreams(front) }
     return descriptor

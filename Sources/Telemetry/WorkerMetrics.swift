@@ -6,13 +6,15 @@ public import Synchronization
 
 /// A number that grows and shrinks.
 public enum Gauge: UInt8, CaseIterable, Sendable {
-  case backendConnections, poolIdle
+  case backendConnections, poolIdle, outputWaiting
 
   /// Name without the program's prefix, and one line of help.
   public var row: (name: StaticString, help: StaticString) {
     switch self {
     case .backendConnections: ("backend_connections", "Connections to backends that are open.")
     case .poolIdle: ("pool_idle_connections", "Connections to backends that wait for a request.")
+    case .outputWaiting:
+      ("output_waiting_bytes", "Bytes that wait because their readers have not taken them.")
     }
   }
 }

@@ -138,10 +138,12 @@ struct FrontTests {
     let client = rig.connect(sending: Self.plain)
     client.peer.isReading = false
     rig.run(.seconds(1))
+    #expect(rig.metrics.value(.outputWaiting) > 0)
     if sendsHalfAHead { client.peer.send("GET / HT") }
     rig.run(.seconds(1))
     client.peer.isReading = true
     rig.run(.seconds(5))
+    #expect(rig.metrics.value(.outputWaiting) == 0)
     #expect(client.status == 200 && !client.isGone)
     rig.run(.seconds(sendsHalfAHead ? 12 : 80))
     #expect(client.isGone)

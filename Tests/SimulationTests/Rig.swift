@@ -193,6 +193,7 @@ final class Rig {
     #expect(exchanges == 0, sourceLocation: sourceLocation)
     #expect(clients == 0, sourceLocation: sourceLocation)
     #expect(handshakes == 0, sourceLocation: sourceLocation)
+    #expect(metrics.value(.outputWaiting) == 0, sourceLocation: sourceLocation)
     #expect(endpointsInUse == 0, sourceLocation: sourceLocation)
     let own =
       worker.listeners[0].isOpen ? [wakeup.number, listener.number].sorted() : [wakeup.number]

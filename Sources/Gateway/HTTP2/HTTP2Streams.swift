@@ -122,6 +122,7 @@ extension Worker where K: ~Copyable {
     if connections[id].queued == 0 { connections[id].queuedSince = now }
     connections[id].queued += bytes.count
     link.front.queued += bytes.count
+    metrics.change(.outputWaiting, by: Int64(bytes.count))
     markForSending(link.front)
     pauseSourceIfFull(id)
   }
@@ -130,7 +131,9 @@ extension Worker where K: ~Copyable {
   mutating func streamSent(_ id: SlotID, _ front: HTTP2Front, _ count: Int) {
     front.queued = max(0, front.queued - count)
     guard connections.contains(id) else { return }
-    connections[id].queued = max(0, connections[id].queued - count)
+    let sent = min(count, connections[id].queued)
+    connections[id].queued -= sent
+    metrics.change(.outputWaiting, by: -Int64(sent))
     resumeSourceIfDrained(id)
     guard connections.contains(id) else { return }
     if connections[id].timeout == .writeStall { clearTimeout(id) }
@@ -244,6 +247,7 @@ extension Worker where K: ~Copyable {
     guard case .stream(let link) = connections[id].role else { return }
     let front = link.front
     front.queued = max(0, front.queued - connections[id].queued)
+    metrics.change(.outputWaiting, by: -Int64(connections[id].queued))
     _ = takeTrailers(id)
     guard connections.discard(id) else { return }
     streams -= 1
