@@ -47,7 +47,9 @@ struct Includes {
     var root = environment.expand(tree, &reader)
     guard case .mapping(let entries) = root.content else {
       reader.report(
-        root.location, "a configuration is a mapping of sections, found \(root.kind)")
+        root.location,
+        "a configuration is YAML, a mapping of sections such as \"listeners:\", found \(root.kind);"
+          + " \"bascule reference\" prints one with every key")
       reader.isIncomplete = true
       return
     }

@@ -25,6 +25,8 @@ struct Node: Sendable {
     return ["", "~", "null", "Null", "NULL"].contains(text)
   }
 
+  var isMapping: Bool { if case .mapping = content { true } else { false } }
+
   /// For messages: "found …".
   var kind: String {
     switch content {

@@ -56,7 +56,10 @@ struct NodeBuilder: ~Copyable {
         if root != nil {
           throw problem(item, "a second document starts here; a configuration is one document")
         }
-        root = try node(try events.next(), depth: 1)
+        let tree = try node(try events.next(), depth: 1)
+        // The file of another program is one long text up to somewhere, and what ends it says nothing.
+        guard tree.isNull || tree.isMapping else { return tree }
+        root = tree
       default: throw problem(item, "not valid YAML: unexpected structure")
       }
     }

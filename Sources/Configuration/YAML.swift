@@ -29,6 +29,8 @@ struct YAMLProblem: Error {
   var column: Int
   /// A text in quotes that has gone on to the line of the problem, and begins on one before.
   var quotedText: (line: Int, column: Int)?
+  /// Likewise, a list or mapping in brackets.
+  var brackets: (line: Int, column: Int)?
   /// Known instead of line and column when the bytes are not even characters YAML allows.
   var byteOffset: Int?
 }
@@ -117,6 +119,11 @@ struct YAMLEvents: ~Copyable {
       line: saturating(mark.line), column: saturating(mark.column))
     if let quotedText, quotedText.lastLine == problem.line, !isUnclosed {
       problem.quotedText = (quotedText.line, quotedText.column)
+    }
+    let start = unsafe parser.pointee.context_mark
+    let isInBrackets = context.hasPrefix("while parsing a flow ")
+    if isInBrackets, saturating(start.line) < problem.line {
+      problem.brackets = (saturating(start.line), saturating(start.column))
     }
     if unsafe parser.pointee.error == YAML_READER_ERROR {
       problem.byteOffset = unsafe parser.pointee.problem_offset

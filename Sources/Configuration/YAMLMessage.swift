@@ -14,7 +14,12 @@ enum YAMLMessage {
           + " another seems to begin; is a quote missing?")
     }
     let character = character(line: location.line, column: location.column, bytes)
-    return Diagnostic(location, inPlainWords(problem, character))
+    var message = inPlainWords(problem, character)
+    if let start = problem.brackets {
+      (location.line, location.column) = start
+      message += "; noticed on line \(problem.line)"
+    }
+    return Diagnostic(location, message)
   }
 
   private static func inPlainWords(_ problem: YAMLProblem, _ character: UInt8?) -> String {
