@@ -102,12 +102,25 @@ public struct AddressBlock: Sendable, Hashable {
     network = bits & mask
   }
 
+  /// How many bits the addresses share.
+  public var prefix: Int { (isV4 ? 32 : 128) - mask.trailingZeroBitCount }
+
+  /// The address whose other bits are zero.
+  public var first: IPAddress {
+    isV4 ? .v4(UInt32(truncatingIfNeeded: network)) : IPAddress(bits: network)
+  }
+
   public func contains(_ address: IPAddress) -> Bool {
     switch address {
     case .v4(let value): isV4 && UInt128(value) & mask == network
     case .v6(let high, let low): !isV4 && (UInt128(high) << 64 | UInt128(low)) & mask == network
     }
   }
+}
+
+extension AddressBlock: CustomStringConvertible {
+  /// `10.0.0.0/8`, as a whole even for a single address.
+  public var description: String { "\(first)/\(prefix)" }
 }
 
 /// Decimal digits from `start` without a leading zero, at most `max`; the value and where it ends.

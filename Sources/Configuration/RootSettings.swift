@@ -83,6 +83,7 @@ struct RootSettings: ConfigSection {
     }
     warnOfIdleUpstreams(written, &reader)
     warnOfLoops(&reader)
+    warnOfWideBlocks(&reader)
     guard written.areRight("trusted_proxies", "listeners"), trustedProxies.isEmpty else { return }
     for listener in listeners where listener.proxyProtocol == .accept {
       if case .unix = listener.bind { continue }
@@ -107,6 +108,23 @@ struct RootSettings: ConfigSection {
     }
   }
 
+  private func warnOfWideBlocks(_ reader: inout Reader) {
+    for written in trustedProxies {
+      let address = String(written.text.prefix { $0 != "/" })
+      if written.block.prefix == 0 {
+        reader.warn(
+          written.location,
+          "\(written.text) is everybody: every client may then say in its fields who it is; write"
+            + " the addresses of the proxies in front")
+      } else if let address = IPAddress(parsing: address), address != written.block.first {
+        reader.warn(
+          written.location,
+          "\(written.text) is the whole network \(written.block): write that, or \(address) for this"
+            + " address alone")
+      }
+    }
+  }
+
   private func warnOfIdleUpstreams(_ written: WrittenSection, _ reader: inout Reader) {
     guard case .mapping(let entries)? = written["upstreams"]?.content else { return }
     let used = Set(routes.map(\.upstreamName))
@@ -118,24 +136,26 @@ struct RootSettings: ConfigSection {
   }
 }
 
-/// A block of addresses and how it was written.
+/// A block of addresses, and how and where it was written.
 struct WrittenBlock: Sendable {
   var text: String
   var block: AddressBlock
+  var location: SourceLocation
 
-  init?(parsing text: String) {
+  init?(parsing text: String, location: SourceLocation = SourceLocation()) {
     guard let block = AddressBlock(parsing: text) else { return nil }
+    self.location = location
     self.text = text
     self.block = block
   }
 }
 
 extension ConfigValue<WrittenBlock> {
-  static let addressBlock = text(
+  static let addressBlock = located(
     "an address or a block of addresses", form: "ADDRESS or ADDRESS/PREFIX",
     schema: .text("[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?"), show: \.text
-  ) { (text) throws(Complaint) in
-    guard let block = WrittenBlock(parsing: text) else {
+  ) { (text, place) throws(Complaint) in
+    guard let block = WrittenBlock(parsing: text, location: place) else {
       throw Complaint(
         text, isNot: "an address or a block of addresses, such as 10.0.0.0/8 or 2001:db8::/32")
     }

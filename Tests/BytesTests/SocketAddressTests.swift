@@ -75,6 +75,17 @@ struct AddressBlockTests {
   }
 
   @Test(
+    "is written with its first address",
+    arguments: [
+      ("10.9.9.9/8", "10.0.0.0/8"), ("10.1.2.3", "10.1.2.3/32"), ("1.2.3.4/0", "0.0.0.0/0"),
+      ("2001:db8::1/33", "2001:db8::/33"), ("::1", "::1/128"), ("2001:db8::1/0", "::/0"),
+      ("::ffff:10.0.0.1/104", "10.0.0.0/8"), ("::ffff:10.0.0.1/90", "::ffc0:0:0/90"),
+    ])
+  func description(_ text: String, _ expected: String) throws {
+    #expect(try #require(AddressBlock(parsing: text)).description == expected)
+  }
+
+  @Test(
     "is not read from malformed text",
     arguments: [
       "", "/8", "10.0.0.0/", "10.0.0.0/33", "::/129", "10.0.0.0/08", "10.0.0.0/-1", "10.0.0.0/8/8",
