@@ -19,7 +19,7 @@ extension AdminSettings: ConfigSection {
   /// `bind` is required, so that this placeholder never leaves the loader.
   init() { self.init(bind: .unix("")) }
 
-  static let mainKey: String? = "bind"
+  static let mainKeys = ["bind"]
 
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(

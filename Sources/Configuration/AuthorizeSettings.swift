@@ -41,7 +41,7 @@ extension AuthorizeSettings: ConfigSection {
   /// `url` is required, so that this placeholder never leaves the loader.
   init() { self.init(address: HostPort(.v4(0), port: 0)) }
 
-  static let mainKey: String? = "url"
+  static let mainKeys = ["url"]
 
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(

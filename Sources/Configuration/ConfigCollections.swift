@@ -130,42 +130,60 @@ extension Node {
 }
 
 /// What to do about a key that is not in the table.
-private func advice<S>(_ name: String, _ keys: [ConfigKey<S>]) -> String {
+private func advice<S: ConfigSection>(_ name: String, _ keys: [ConfigKey<S>]) -> String {
   let names = keys.map(\.name)
-  if let nearest = NearestName.of(name, among: names) { return "did you mean \(quoted(nearest))?" }
   let below = keys.filter { $0.keys.contains(name) }.map { quoted($0.name) }
+  // A habit elsewhere may be the very name of a key here.
+  let habit = below.isEmpty ? Habits.name(for: name, among: names) : nil
+  if let nearest = habit ?? NearestName.spelled(name, among: names) {
+    return "did you mean \(quoted(nearest))?"
+  }
   if !below.isEmpty { return "it belongs in \(below.joined(separator: " or "))" }
   let places = places(of: name)
   // A name that is everywhere, such as "tls", says nothing about what was meant.
   if places.count == 1 || places.count == 2 {
     return "it belongs \(places.joined(separator: " or "))"
   }
-  return "known here: \(names.joined(separator: ", "))"
+  return S.keyAdvice ?? "known here: \(names.joined(separator: ", "))"
 }
 
-/// What to write where the value of the section's main key stands in the section's place; nil: it is
-/// no such value.
+/// What to write where the value of a main key of the section stands in the section's place; nil: it
+/// is no such value.
 private func adviceAlone<S: ConfigSection>(
   _ node: Node, _ keys: [ConfigKey<S>], _ reader: Reader
 ) -> String? {
-  guard let key = keys.first(where: { $0.name == S.mainKey }), !node.isNull else { return nil }
+  guard !node.isNull else { return nil }
+  let mainKeys = S.mainKeys.compactMap { name in keys.first { $0.name == name } }
+  if case .scalar(let text, _) = node.content {
+    if ["true", "yes", "on"].contains(text), let section = S.switchedOn {
+      return "; write \(section)"
+    }
+    let isSwitch = ["true", "yes", "on"].contains(text) || keys.contains { $0.name == text }
+    if isSwitch, let key = mainKeys.first { return "; write {\(key.name): \(key.form)}" }
+  }
+  return mainKeys.lazy.compactMap { adviceAlone(node, $0, reader) }.first
+}
+
+private func adviceAlone<S: ConfigSection>(
+  _ node: Node, _ key: ConfigKey<S>, _ reader: Reader
+) -> String? {
   func fits(_ node: Node) -> Bool {
     var section = S()
     var attempt = reader.trial
     return key.read(&section, node, &attempt)
   }
   switch node.content {
-  case .scalar(let text, _):
-    let isSwitch = ["true", "yes", "on"].contains(text)
-    if isSwitch || keys.contains(where: { $0.name == text }) {
-      return "; write {\(key.name): \(key.form)}"
-    }
+  case .scalar(let text, let plain):
     // Of a key that takes any word, `off` is none.
     let isOff = ["false", "no", "off"].contains(text)
     if isOff, !key.form.split(separator: " ").contains("off") { return nil }
-    if fits(node) { return "; write {\(key.name): \(listed(text))}" }
+    // A port alone is one of this machine.
+    let isPort = key.form.contains("HOST:PORT") && UInt16(text) != nil
+    let value = isPort ? "127.0.0.1:\(text)" : text
+    let node = Node(content: .scalar(value, plain: plain), location: node.location)
+    if fits(node) { return "; write {\(key.name): \(listed(value))}" }
     let list = Node(content: .sequence([node]), location: node.location)
-    return fits(list) ? "; write {\(key.name): [\(listed(text))]}" : nil
+    return fits(list) ? "; write {\(key.name): [\(listed(value))]}" : nil
   case .sequence: return fits(node) ? "; write {\(key.name): […]}" : nil
   case .mapping, .broken: return nil
   }

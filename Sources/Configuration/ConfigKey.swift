@@ -7,8 +7,12 @@ protocol ConfigSection: Sendable {
   init()
   /// In the order of the reference, which is also the order of reading.
   static var keys: [ConfigKey<Self>] { get }
-  /// The key whose value is often written in the section's own place.
-  static var mainKey: String? { get }
+  /// Keys whose value is often written in the section's own place, the most important first.
+  static var mainKeys: [String] { get }
+  /// What to write instead of `true`, where the first of the main keys does not say it.
+  static var switchedOn: String? { get }
+  /// What to do about a key that is known nowhere; nil: the keys of this section are listed.
+  static var keyAdvice: String? { get }
   /// What the reference shows: every key with a value that loads.
   static var example: Self { get }
   /// Before the keys are read: takes what comes from elsewhere.
@@ -19,7 +23,9 @@ protocol ConfigSection: Sendable {
 }
 
 extension ConfigSection {
-  static var mainKey: String? { nil }
+  static var mainKeys: [String] { [] }
+  static var switchedOn: String? { nil }
+  static var keyAdvice: String? { nil }
   static var example: Self { Self() }
   mutating func begin(_ node: Node, _ reader: Reader) {}
   mutating func validate(_ written: WrittenSection, _ reader: inout Reader) {}

@@ -77,6 +77,10 @@ extension ConfigValue {
       if case .scalar(let text, _) = node.content, words.contains(text) { return .some(nil) }
       let count = reader.diagnostics.count
       if let result = value.read(node, current ?? nil, &reader) { return .some(result) }
+      // Who writes a number means one, unless it is 0.
+      if case .scalar(let text, _) = node.content, let first = text.first, "1"..."9" ~= first {
+        return nil
+      }
       reader.amend(since: count, "; or write \(word)")
       return nil
     } show: {

@@ -10,6 +10,8 @@ public struct HeaderSettings: Sendable, Equatable {
 }
 
 extension HeaderSettings: ConfigSection {
+  static let keyAdvice: String? = "a field belongs below request: or response:, in set: there"
+
   static let keys: [ConfigKey<Self>] = [
     ConfigKey("request", \.request, .section(), "On the way to the backend."),
     ConfigKey("response", \.response, .section(), "On the way to the client."),
@@ -33,6 +35,8 @@ public struct HeaderEdits: Sendable, Equatable {
 }
 
 extension HeaderEdits: ConfigSection {
+  static let keyAdvice: String? = "a field belongs in set: here, or its name in remove:"
+
   static let keys: [ConfigKey<Self>] = [
     ConfigKey("set", \.set, .headerFields, "Replaces every field of that name."),
     ConfigKey("remove", \.remove, .list(of: .headerName), "Removes every field of that name."),
@@ -103,6 +107,7 @@ extension ConfigValue<[HeaderField]> {
         } catch {
           reader.report(entry.keyLocation, error.message)
         }
+        warnOfVariable(entry, &reader)
         return value.read(entry.value, nil, &reader).map { HeaderField(name: entry.key, value: $0) }
       }
     } show: { fields in
@@ -113,6 +118,17 @@ extension ConfigValue<[HeaderField]> {
         })
     }
   }
+}
+
+/// Says nothing of the value, which may be a secret that begins like this.
+private func warnOfVariable(_ entry: Node.Entry, _ reader: inout Reader) {
+  guard case .scalar(let text, _) = entry.value.content else { return }
+  let isOfNginx = text.hasPrefix("$") && text.dropFirst().first?.isLetter == true
+  guard isOfNginx || text.hasPrefix("%[") else { return }
+  reader.warn(
+    entry.value.location,
+    "this value of \(quoted(entry.key)) is sent as it is written: there are no variables. By itself"
+      + " the gateway tells backends X-Forwarded-For, -Proto, -Host and -Port, X-Real-IP and Via")
 }
 
 /// A field that as a rule carries something that lets its sender in.

@@ -33,7 +33,7 @@ public struct StatusRange: Sendable, Equatable {
 }
 
 extension HealthSettings: ConfigSection {
-  static let mainKey: String? = "path"
+  static let mainKeys = ["path"]
 
   static let keys: [ConfigKey<Self>] = [
     ConfigKey("path", \.path, .checkPath, "What is asked for, with GET."),

@@ -19,7 +19,7 @@ public struct LogSettings: Sendable, Equatable {
 }
 
 extension LogSettings: ConfigSection {
-  static let mainKey: String? = "level"
+  static let mainKeys = ["level", "access"]
 
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(

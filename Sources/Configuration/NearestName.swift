@@ -1,9 +1,14 @@
-// The known word a mistyped one probably stands for.
+// The known word that one which is not known probably stands for.
 
 enum NearestName {
+  /// What `word` is a habit for, or the closest of `known`.
+  static func of(_ word: String, among known: [String]) -> String? {
+    Habits.name(for: word, among: known) ?? spelled(word, among: known)
+  }
+
   /// The closest of `known` when it is close enough to be a slip of the finger: at most a third of
   /// the letters differ. Case counts nothing.
-  static func of(_ word: String, among known: [String]) -> String? {
+  static func spelled(_ word: String, among known: [String]) -> String? {
     // Longer than any key, and the cost is quadratic. Numbers are rarely slips of each other.
     guard word.utf8.count <= 64, word.first?.isLetter == true else { return nil }
     let letters = Array(word.lowercased().unicodeScalars)

@@ -6,7 +6,7 @@ extension OriginPolicy: ConfigSection {
   /// What a section that says nothing means. No section at all allows a missing Origin as well.
   init() { self.init(patterns: [], allowsMissing: false) }
 
-  static var mainKey: String? { "allow" }
+  static var mainKeys: [String] { ["allow"] }
 
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(

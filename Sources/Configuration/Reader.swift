@@ -44,9 +44,12 @@ struct Reader {
     report(node.location, "expected \(expected), found \(node.kind)\(hint)")
   }
 
-  /// Adds to the messages since there were `count`.
+  /// Adds to the messages since there were `count`, but for those that ask whether something was meant.
   mutating func amend(since count: Int, _ hint: String) {
-    for index in diagnostics.indices.dropFirst(count) { diagnostics[index].message += hint }
+    for index in diagnostics.indices.dropFirst(count)
+    where !diagnostics[index].message.hasSuffix("?") {
+      diagnostics[index].message += hint
+    }
   }
 
   /// Reports `message` and the first place when `key` was claimed before.

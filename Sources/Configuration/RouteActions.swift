@@ -85,7 +85,7 @@ public struct RespondSettings: Sendable, Equatable {
 }
 
 extension RespondSettings: ConfigSection {
-  static let mainKey: String? = "status"
+  static let mainKeys = ["status"]
 
   static let keys: [ConfigKey<Self>] = [
     ConfigKey("status", \.status, .responseStatus, "Its status."),
@@ -191,6 +191,7 @@ extension ConfigValue<RedirectSettings.Target> {
     show: written
   ) { (text) throws(Complaint) in
     if text == "https" { return .https(port: 443) }
+    try checkHabits(text)
     if text.hasPrefix("https:"), !text.hasPrefix("https:/") {
       let digits = Array(text.dropFirst(6).utf8)
       guard let port = ASCII.port(digits.span) else {
@@ -206,6 +207,26 @@ extension ConfigValue<RedirectSettings.Target> {
     switch target {
     case .https(let port): port == 443 ? "https" : "https:\(port)"
     case .fixed(let text): text
+    }
+  }
+
+  /// Others write a status before the target, and variables into it.
+  private static func checkHabits(_ text: String) throws(Complaint) {
+    let words = text.split(separator: " ")
+    let status = words.count == 2 && (300...399).contains(Int(words[0]) ?? 0) ? words[0] : nil
+    let target = status == nil ? text[...] : words[1]
+    let authority = target.firstRange(of: "://").map {
+      target[$0.upperBound...].prefix { $0 != "/" }
+    }
+    if target.hasPrefix("$") || authority?.contains("$") == true {
+      throw Complaint(
+        "\(quoted(text)) has a variable, and there are no variables here: write redirect: https for"
+          + " the same address with TLS, or {to: URL, status: \(status ?? "301")} with a URL as it"
+          + " is")
+    }
+    if let status {
+      throw Complaint(
+        "\(quoted(text)) is not a target alone: write {to: \(target), status: \(status)}")
     }
   }
 

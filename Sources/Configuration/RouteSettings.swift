@@ -47,7 +47,7 @@ public struct RouteSettings: Sendable, Equatable {
 extension RouteSettings: ConfigSection {
   init() { self.init(upstreamName: "") }
 
-  static let mainKey: String? = "upstream"
+  static let mainKeys = ["upstream"]
 
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(

@@ -32,7 +32,7 @@ public struct StickySettings: Sendable, Equatable {
 }
 
 extension StickySettings: ConfigSection {
-  static let mainKey: String? = "cookie"
+  static let mainKeys = ["cookie"]
 
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(

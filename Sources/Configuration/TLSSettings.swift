@@ -18,6 +18,8 @@ public struct TLSSettings: Sendable, Equatable {
 }
 
 extension TLSSettings: ConfigSection {
+  static let switchedOn: String? = "{certificates: [{certificate: FILE, key: FILE}]}"
+
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
       "certificates", \.certificates, .list(of: .section(), atLeastOne: true), required: true,

@@ -53,7 +53,7 @@ public struct UpstreamSettings: Sendable, Equatable {
 extension UpstreamSettings: ConfigSection {
   init() { self.init(name: "") }
 
-  static let mainKey: String? = "endpoints"
+  static let mainKeys = ["endpoints"]
 
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(

@@ -14,6 +14,8 @@ public struct UpstreamTLSSettings: Sendable, Equatable {
 }
 
 extension UpstreamTLSSettings: ConfigSection {
+  static let switchedOn: String? = "{}"
+
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
       "server_name", \.serverName, .optional(.serverName),

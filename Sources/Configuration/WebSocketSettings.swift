@@ -19,7 +19,7 @@ public struct WebSocketSettings: Sendable, Equatable {
 }
 
 extension WebSocketSettings: ConfigSection {
-  static let mainKey: String? = "mode"
+  static let mainKeys = ["mode"]
 
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
@@ -53,7 +53,7 @@ public struct KeepAliveSettings: Sendable, Equatable {
 }
 
 extension KeepAliveSettings: ConfigSection {
-  static let mainKey: String? = "interval"
+  static let mainKeys = ["interval"]
 
   static let keys: [ConfigKey<Self>] = [
     ConfigKey(
