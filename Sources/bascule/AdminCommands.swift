@@ -139,8 +139,12 @@ enum AdminCommands {
   }
 
   private static func refused(_ reply: AdminReply) -> AdminFailure {
-    let hint = reply.status == 401 ? " (BASCULE_ADMIN_TOKEN, or admin.token in --config FILE)" : ""
-    return AdminFailure(text: "the gateway refuses: \(trimmed(reply.body))\(hint)")
+    if reply.status == 401 {
+      return AdminFailure(
+        text: "the admin listener needs its token: set BASCULE_ADMIN_TOKEN, or name the"
+          + " configuration that has it with --config")
+    }
+    return AdminFailure(text: "the gateway refuses: \(trimmed(reply.body))")
   }
 
   private static func trimmed(_ text: String) -> String {
