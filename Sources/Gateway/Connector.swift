@@ -46,25 +46,13 @@ extension Worker where K: ~Copyable {
   private mutating func adopt(
     _ exchange: SlotID, _ descriptor: Descriptor, _ upstream: UpstreamPlan, _ endpoint: Endpoint
   ) {
-    var session: TLSSession?
-    if let context = upstream.tls {
-      guard let made = TLSSession(client: context, serverName: endpoint.plan.serverName)
-      else {
-        kernel.close(descriptor)
-        return refuse(exchange, .backendTLSFailed)
-      }
-      session = consume made
+    let id: SlotID
+    do throws(Fault) {
+      let role = ConnectionRole.upstream(ResponseParser(limits: shared.responseLimits))
+      id = try open(descriptor, to: endpoint.plan, of: upstream, role)
+    } catch {
+      return refuse(exchange, error)
     }
-    let isTLS = upstream.tls != nil
-    let connection = Connection(
-      descriptor: descriptor, peer: endpoint.plan.address, listener: nil,
-      role: .upstream(ResponseParser(limits: shared.responseLimits)), tls: session,
-      interest: [])
-    guard let id = connections.insert(connection) else {
-      kernel.close(descriptor)
-      return refuse(exchange, .limitReached)
-    }
-    connections[id].isUnwatched = true
     connections[id].exchange = exchange
     metrics.change(.backendConnections, by: 1)
     exchanges[exchange].setConnection(.backend, id)
@@ -72,25 +60,51 @@ extension Worker where K: ~Copyable {
     let question = exchanges[exchange].attempt?.authorizes
     let deadline = now + route(of: exchange).timeouts.connect
     setTimeout(exchange: exchange, .connect, at: min(deadline, question?.deadline ?? .never))
-    begin(id, exchange, header: proxyHeader(exchange, upstream), isTLS: isTLS)
-  }
-
-  /// The first bytes are offered at once: on a fast network the connection is often there already,
-  /// which saves a wait and an SO_ERROR; otherwise they wait until the socket is writable.
-  private mutating func begin(
-    _ id: SlotID, _ exchange: SlotID, header: [UInt8], isTLS: Bool
-  ) {
-    if isTLS {
-      let outbound = self.outbound
-      outbound.reset()
-      outbound.append(header)
-      _ = connections[id].tls?.start(output: outbound)
-      outbound.withSpan { put(id, $0) }
-    } else if let attempt = exchanges[exchange].attempt {
-      send(id, header.isEmpty ? attempt.request : header + attempt.request)
+    guard let attempt = exchanges[exchange].attempt else { return }
+    begin(id, header: proxyHeader(exchange, upstream)) { attempt.request }
+    if exchanges.contains(exchange), connections.contains(id), connections[id].tls == nil {
       startRequestBody(exchange)
     }
     if connections.contains(id) { updateInterest(id) }
+  }
+
+  /// A connection for a socket that connects; the socket is closed when there can be none.
+  mutating func open(
+    _ descriptor: Descriptor, to endpoint: EndpointPlan, of upstream: UpstreamPlan,
+    _ role: ConnectionRole
+  ) throws(Fault) -> SlotID {
+    var session: TLSSession?
+    if let context = upstream.tls {
+      guard let made = TLSSession(client: context, serverName: endpoint.serverName) else {
+        kernel.close(descriptor)
+        throw .backendTLSFailed
+      }
+      session = consume made
+    }
+    let connection = Connection(
+      descriptor: descriptor, peer: endpoint.address, listener: nil, role: role, tls: session,
+      interest: [])
+    guard let id = connections.insert(connection) else {
+      kernel.close(descriptor)
+      throw .limitReached
+    }
+    connections[id].isUnwatched = true
+    return id
+  }
+
+  /// The first bytes are offered at once: on a fast network the connection is often there already,
+  /// which saves a wait and an SO_ERROR; otherwise they wait until the socket is writable. Under TLS
+  /// `request` comes after the handshake.
+  mutating func begin(_ id: SlotID, header: [UInt8], request: () -> [UInt8]) {
+    guard connections[id].tls != nil else {
+      let request = request()
+      return send(id, header.isEmpty ? request : header + request)
+    }
+    let outbound = self.outbound
+    outbound.reset()
+    outbound.append(header)
+    _ = connections[id].tls?.start(output: outbound)
+    outbound.withSpan { put(id, $0) }
   }
 
   /// A backend's socket has taken its first bytes of the request.

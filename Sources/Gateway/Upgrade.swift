@@ -123,7 +123,8 @@ extension Worker where K: ~Copyable {
     }
   }
 
-  private static func parseAnswer(
+  /// The next head that `input` holds whole.
+  static func parseAnswer(
     _ connection: inout Connection
   ) throws(HTTPViolation) -> ResponseHead? {
     var role = connection.role
@@ -140,9 +141,16 @@ extension Worker where K: ~Copyable {
   private static func parse(
     _ role: inout ConnectionRole, _ bytes: Span<UInt8>
   ) throws(HTTPViolation) -> (ResponseHead, Int)? {
-    guard case .upstream(var parser) = role else { return nil }
-    let parsed = try parser.parse(bytes)
-    role = .upstream(parser)
+    let parsed: Parsed<ResponseHead>
+    switch role {
+    case .upstream(var parser):
+      parsed = try parser.parse(bytes)
+      role = .upstream(parser)
+    case .probe(let probe, var parser):
+      parsed = try parser.parse(bytes)
+      role = .probe(probe, parser)
+    case .front, .http2, .stream, .echo: return nil
+    }
     guard case .done(let head, let consumed) = parsed else { return nil }
     return (head, consumed)
   }

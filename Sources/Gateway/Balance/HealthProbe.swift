@@ -72,41 +72,18 @@ extension Worker where K: ~Copyable {
       // What this process lacks says nothing about the endpoint.
       return errno.isOwnShortage ? checkLater(probe) : probeEnded(probe, errno.description)
     }
-    var session: TLSSession?
-    if let context = probe.upstream.plan.tls {
-      guard let made = TLSSession(client: context, serverName: probe.endpoint.plan.serverName)
-      else {
-        kernel.close(descriptor)
-        return checkLater(probe)
-      }
-      session = consume made
-    }
-    let isTLS = session != nil
-    let connection = Connection(
-      descriptor: descriptor, peer: probe.endpoint.plan.address, listener: nil,
-      role: .probe(probe, ResponseParser(limits: shared.responseLimits)), tls: session,
-      interest: [])
-    guard let id = connections.insert(connection) else {
-      kernel.close(descriptor)
+    let id: SlotID
+    do throws(Fault) {
+      let role = ConnectionRole.probe(probe, ResponseParser(limits: shared.responseLimits))
+      id = try open(descriptor, to: probe.endpoint.plan, of: probe.upstream.plan, role)
+    } catch {
       return checkLater(probe)
     }
     probe.connection = id
     probe.informational = 0
-    connections[id].isUnwatched = true
-    beginTalk(id, probe, isTLS: isTLS)
-  }
-
-  private mutating func beginTalk(_ id: SlotID, _ probe: HealthProbe, isTLS: Bool) {
-    let header = probe.upstream.plan.proxyHeaderOfOurs
-    if isTLS {
-      let outbound = self.outbound
-      outbound.reset()
-      outbound.append(header)
-      _ = connections[id].tls?.start(output: outbound)
-      outbound.withSpan { put(id, $0) }
-    } else {
-      send(id, header + checkRequest(probe))
-    }
+    // Under TLS it is made and sent behind the handshake.
+    let request = connections[id].tls == nil ? checkRequest(probe) : []
+    begin(id, header: probe.upstream.plan.proxyHeaderOfOurs) { request }
     if connections.contains(id) { updateInterest(id) }
   }
 
@@ -139,7 +116,7 @@ extension Worker where K: ~Copyable {
   mutating func probeReceived(_ id: SlotID, _ probe: HealthProbe, _ bytes: Span<UInt8>) {
     connections[id].input.append(bytes)
     do throws(HTTPViolation) {
-      while let head = try Self.parseProbeAnswer(&connections[id]) {
+      while let head = try Self.parseAnswer(&connections[id]) {
         if head.isInterim {
           probe.informational += 1
           guard probe.informational <= Self.informationalMax else {
@@ -152,19 +129,6 @@ extension Worker where K: ~Copyable {
     } catch {
       probeEnded(probe, error.word.description)
     }
-  }
-
-  private static func parseProbeAnswer(
-    _ connection: inout Connection
-  ) throws(HTTPViolation) -> ResponseHead? {
-    guard case .probe(let probe, var parser) = connection.role else { return nil }
-    let parsed = try connection.input.withSpan {
-      (bytes) throws(HTTPViolation) in try parser.parse(bytes)
-    }
-    connection.role = .probe(probe, parser)
-    guard case .done(let head, let consumed) = parsed else { return nil }
-    connection.input.consume(consumed)
-    return head
   }
 
   private mutating func probeAnswered(_ id: SlotID, _ probe: HealthProbe, _ head: ResponseHead) {
