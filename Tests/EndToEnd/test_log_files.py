@@ -199,7 +199,7 @@ def test_mistakes_are_told_with_their_place_and_no_file_is_left(tmp_path):
     for access, wanted in (
             (tmp_path, "is a directory"), (tmp_path / "none/access.log", "directory does not exist"),
             (tmp_path / "link.log", "symbolic link"), (tmp_path / "good.log", None),
-            ("stdot", 'did you mean "stdout"?; or write a path'), ("access", "or write a path")):
+            ("stdot", 'did you mean "stdout"?'), ("access", "or write a path")):
         config.write_text("\n".join([
             configuration(free_port(), ["127.0.0.1:1"], ROUTES).replace("workers: 1\n", ""),
             "log:", f"  access: {access}", "workers: 1", ""]))
