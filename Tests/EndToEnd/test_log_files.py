@@ -309,4 +309,5 @@ def test_what_root_makes_is_the_users(is_theirs, open_directory):
         file.write_text("")
         file.chmod(0o600)
         with logging(file, user="nobody") as running:
-            assert running.log_contains("SIGUSR1 will not be able to open", str(file))
+            wait_until(lambda: running.log_contains("SIGUSR1 will not be able to open", str(file)),
+                       what="the warning")
