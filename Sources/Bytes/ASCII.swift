@@ -51,12 +51,22 @@ public enum ASCII {
     let count = bytes.count
     guard count == text.utf8CodeUnitCount else { return false }
     // Safety: `index` stays below the literal's length, which equals the span's.
-    return unsafe bytes.withUnsafeBufferPointer { bytes in
-      for index in 0..<count {
+    return unsafe bytes.withUnsafeBytes { bytes in
+      var index = 0
+      while count >= 8, index < count {
+        // The last eight overlap what has been compared.
+        let at = min(index, count &- 8)
+        let word = unsafe bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+        let other = unsafe UnsafeRawPointer(text.utf8Start).loadUnaligned(
+          fromByteOffset: at, as: UInt64.self)
+        if lowercased(word) != other { return false }
+        index = at &+ 8
+      }
+      while index < count {
         let byte = unsafe bytes[index]
         let other = unsafe text.utf8Start[index]
-        // Most names differ at once.
         if byte != other, byte | 0x20 != other || !isUpperCase(byte) { return false }
+        index &+= 1
       }
       return true
     }
@@ -118,7 +128,7 @@ public enum ASCII {
   }
 
   /// The eight digits of `value`, the first one in the highest byte.
-  private static func hexDigits(_ value: UInt32) -> UInt64 {
+  static func hexDigits(_ value: UInt32) -> UInt64 {
     var digits = UInt64(value)
     digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff
     digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff

@@ -51,6 +51,7 @@ public enum IPAddress: Sendable, Hashable {
 
 extension IPAddress: CustomStringConvertible {
   public var description: String {
+    if case .v4(let value) = self { return dottedDecimal(value) }
     var text: [UInt8] = []
     // The longest literal of IPv6.
     text.reserveCapacity(39)
@@ -217,6 +218,32 @@ private func hexadecimalGroup(
 func appendDecimal(_ value: UInt32, to text: inout [UInt8]) {
   if value >= 10 { appendDecimal(value / 10, to: &text) }
   text.append(UInt8(ascii: "0") + UInt8(value % 10))
+}
+
+/// Every request has its client's address as text, so this makes no array on the way.
+private func dottedDecimal(_ value: UInt32) -> String {
+  // Safety: four octets of three digits and three dots are the 15 bytes there is room for.
+  unsafe String(unsafeUninitializedCapacity: 15) { text in
+    var end = 0
+    for shift in stride(from: 24, through: 0, by: -8) {
+      let octet = UInt8(truncatingIfNeeded: value >> UInt32(shift))
+      if octet >= 100 {
+        unsafe text[end] = UInt8(ascii: "0") + octet / 100
+        end += 1
+      }
+      if octet >= 10 {
+        unsafe text[end] = UInt8(ascii: "0") + octet / 10 % 10
+        end += 1
+      }
+      unsafe text[end] = UInt8(ascii: "0") + octet % 10
+      end += 1
+      if shift > 0 {
+        unsafe text[end] = UInt8(ascii: ".")
+        end += 1
+      }
+    }
+    return end
+  }
 }
 
 private func appendHexadecimal(_ value: UInt16, to text: inout [UInt8]) {

@@ -7,29 +7,48 @@ extension ASCII {
 
   /// Where the run of bytes from 0x20 up, DEL left out, ends that begins at the range's lower bound. HTAB
   /// ends it too; whoever allows it goes on behind it.
-  public static func endOfText(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Int {
+  /// `isVisible`: bytes from 0x80 up end it as well.
+  public static func endOfText(
+    _ bytes: Span<UInt8>, _ range: Range<Int>, isVisible: Bool = false
+  ) -> Int {
     invariant(range.lowerBound >= 0 && range.upperBound <= bytes.count, "beyond the bytes")
-    var index = range.lowerBound
-    // Safety: eight bytes are loaded while at least eight are left of the range.
-    unsafe bytes.withUnsafeBytes { raw in
-      guard let start = raw.baseAddress else { return }
+    let others = isVisible ? highs : 0
+    // Safety: the range lies within the bytes, and what is loaded of it ends before it does.
+    return unsafe bytes.withUnsafeBytes { bytes in
+      var index = range.lowerBound
       while index <= range.upperBound &- 8 {
-        let loaded = unsafe start.loadUnaligned(fromByteOffset: index, as: UInt64.self)
-        let word = UInt64(littleEndian: loaded)
-        // The highest bit of each byte below 0x20, and of each that is 0x7f. A borrow can mark bytes
-        // behind a true one, never one before it.
-        let controls = (word &- 0x20 &* ones) & ~word
-        let deletes = ((word ^ 0x7f &* ones) &- ones) & ~(word ^ 0x7f &* ones)
-        let ends = (controls | deletes) & highs
-        if ends != 0 {
-          index &+= ends.trailingZeroBitCount / 8
-          return
-        }
+        let word = unsafe word(bytes, index)
+        let ends = textEnds(word) | word & others
+        if ends != 0 { return index &+ ends.trailingZeroBitCount / 8 }
         index &+= 8
       }
+      if range.count >= 8 {
+        // The last eight overlap what has been looked at, in which there is no end.
+        let word = unsafe word(bytes, range.upperBound &- 8)
+        let ends = textEnds(word) | word & others
+        return range.upperBound &- 8 &+ ends.trailingZeroBitCount / 8
+      }
+      while index < range.upperBound {
+        let byte = unsafe bytes[index]
+        if byte < 0x20 || byte == 0x7f || (isVisible && byte > 0x7f) { break }
+        index &+= 1
+      }
+      return index
     }
-    while index < range.upperBound, bytes[index] >= 0x20, bytes[index] != 0x7f { index += 1 }
-    return index
+  }
+
+  /// Eight bytes, the first one lowest. Safety: they are there.
+  @unsafe @inline(__always)
+  private static func word(_ bytes: UnsafeRawBufferPointer, _ index: Int) -> UInt64 {
+    UInt64(littleEndian: unsafe bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self))
+  }
+
+  /// The highest bit of each byte below 0x20, and of each that is 0x7f.
+  private static func textEnds(_ word: UInt64) -> UInt64 {
+    let low = word & ~highs
+    let fromSpace = low &+ 0x60 &* ones
+    let deletes = low &+ ones
+    return (~fromSpace | deletes) & ~word & highs
   }
 
   /// Whether every byte may stand in a field value.
@@ -46,22 +65,17 @@ extension ASCII {
   /// Where the run of token bytes ends that begins at the range's lower bound.
   public static func endOfToken(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Int {
     invariant(range.lowerBound >= 0 && range.upperBound <= bytes.count, "beyond the bytes")
-    var index = range.lowerBound
-    // Safety, for both: the index stays below the range's upper bound, which lies within the bytes, and
-    // eight bytes are loaded while at least eight are left of the range.
-    unsafe bytes.withUnsafeBytes { raw in
-      guard let start = raw.baseAddress else { return }
+    // Safety: the range lies within the bytes, and what is loaded of it ends before it does.
+    return unsafe bytes.withUnsafeBytes { bytes in
+      var index = range.lowerBound
       while index <= range.upperBound &- 8 {
-        let loaded = unsafe start.loadUnaligned(fromByteOffset: index, as: UInt64.self)
-        let others = nameless(UInt64(littleEndian: loaded))
+        let others = unsafe nameless(word(bytes, index))
         index &+= others.trailingZeroBitCount / 8
         if others != 0 { break }
       }
-      while index < range.upperBound,
-        unsafe isTokenByte(start.load(fromByteOffset: index, as: UInt8.self))
-      { index &+= 1 }
+      while index < range.upperBound, unsafe isTokenByte(bytes[index]) { index &+= 1 }
+      return index
     }
-    return index
   }
 
   /// The highest bit of each byte that is neither a letter nor a hyphen: what names of fields consist of.
@@ -78,13 +92,21 @@ extension ASCII {
     !bytes.isEmpty && endOfToken(bytes, 0..<bytes.count) == bytes.count
   }
 
+  /// Whether it is one, and none of its letters is a capital.
+  public static func isTokenInLowerCase(_ bytes: Span<UInt8>) -> Bool {
+    if !bytes.isEmpty, isLettersAndHyphens(bytes, inLowerCase: true) { return true }
+    guard isToken(bytes) else { return false }
+    for index in 0..<bytes.count where isUpperCase(bytes[index]) { return false }
+    return true
+  }
+
   /// Appends `bytes` with capital letters made small.
   public static func appendLowercased(_ bytes: Span<UInt8>, to text: inout [UInt8]) {
     text.append(addingCapacity: bytes.count) { $0.put(bytes, lowercased: true) }
   }
 
   /// The same with the capital letters made small in eight bytes at once.
-  fileprivate static func lowercased(_ word: UInt64) -> UInt64 {
+  static func lowercased(_ word: UInt64) -> UInt64 {
     let small = word & ~highs
     let fromA = small &+ (0x80 - 0x41) &* ones
     let behindZ = small &+ (0x80 - 0x5b) &* ones
@@ -97,7 +119,11 @@ extension ASCII {
 
   /// A copy of the bytes, with room for `spare` more.
   public static func copy(_ bytes: Span<UInt8>, spare: Int = 0) -> [UInt8] {
-    [UInt8](capacity: bytes.count + spare) { $0.put(bytes) }
+    var copy: [UInt8] = []
+    // `init(capacity:initializingWith:)` goes the slow way, through the unspecialised library.
+    copy.reserveCapacity(bytes.count + spare)
+    append(bytes, to: &copy)
+    return copy
   }
 
   /// `name: value` and the end of the line.
@@ -114,6 +140,68 @@ extension ASCII {
     }
   }
 
+  /// The same with the name in lower case and nothing around the two.
+  public static func appendPair(
+    _ name: Span<UInt8>, _ value: Span<UInt8>, to text: inout [UInt8]
+  ) {
+    text.append(addingCapacity: name.count + value.count) { pair in
+      pair.put(name, lowercased: true)
+      pair.put(value)
+    }
+  }
+
+  /// Whether it consists of letters and hyphens, as names of fields mostly do.
+  public static func isLettersAndHyphens(
+    _ bytes: Span<UInt8>, inLowerCase: Bool = false
+  ) -> Bool {
+    // Of the bytes in question the capitals alone do not have this bit.
+    let small: UInt64 = inLowerCase ? 0x20 &* ones : 0
+    let count = bytes.count
+    // Safety: what is loaded lies within the bytes.
+    return unsafe bytes.withUnsafeBytes { bytes in
+      guard count >= 8 else {
+        let word = unsafe shortWord(bytes)
+        return nameless(word) | ~word & small == 0
+      }
+      var index = 0
+      while index < count {
+        // The last eight overlap what has been looked at.
+        let word = unsafe word(bytes, min(index, count &- 8))
+        if nameless(word) | ~word & small != 0 { return false }
+        index &+= 8
+      }
+      return true
+    }
+  }
+
+  /// Eight bytes, of which each is one of these, which are fewer, and each of these is among them; small
+  /// letters where there are none. Safety: `bytes` are there.
+  @unsafe
+  private static func shortWord(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+    let count = bytes.count
+    if count >= 4 {
+      let first = unsafe bytes.loadUnaligned(as: UInt32.self)
+      let last = unsafe bytes.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)
+      return UInt64(first) | UInt64(last) << 32
+    }
+    var word = 0x61 &* ones
+    for index in 0..<count { word = word << 8 | UInt64(unsafe bytes[index]) }
+    return word
+  }
+
+  /// 32 hexadecimal digits, in lower case.
+  public static func hex(_ first: UInt64, _ second: UInt64) -> [UInt8] {
+    var digits: [UInt8] = []
+    digits.reserveCapacity(32)
+    digits.append(addingCapacity: 32) { text in
+      text.put(hexDigits(UInt32(truncatingIfNeeded: first >> 32)))
+      text.put(hexDigits(UInt32(truncatingIfNeeded: first)))
+      text.put(hexDigits(UInt32(truncatingIfNeeded: second >> 32)))
+      text.put(hexDigits(UInt32(truncatingIfNeeded: second)))
+    }
+    return digits
+  }
+
   /// Lends the literal's bytes.
   public static func withSpan<Result>(
     _ literal: StaticString, _ body: (Span<UInt8>) -> Result
@@ -125,6 +213,18 @@ extension ASCII {
 }
 
 extension OutputSpan<UInt8> {
+  /// The highest byte of `word` first.
+  fileprivate mutating func put(_ word: UInt64) {
+    invariant(freeCapacity >= 8, "no room for the bytes")
+    // Safety: eight bytes are free behind the initialised ones, and are initialised here.
+    unsafe withUnsafeMutableBufferPointer { target, initialized in
+      guard let start = target.baseAddress else { return }
+      unsafe UnsafeMutableRawPointer(start + initialized).storeBytes(
+        of: word.bigEndian, as: UInt64.self)
+      initialized += 8
+    }
+  }
+
   fileprivate mutating func put(_ bytes: Span<UInt8>, lowercased: Bool = false) {
     let count = bytes.count
     invariant(count <= freeCapacity, "no room for the bytes")
@@ -135,11 +235,25 @@ extension OutputSpan<UInt8> {
         if lowercased {
           unsafe Self.copyLowercased(from, start + initialized, count)
         } else {
-          unsafe (start + initialized).update(from: from, count: count)
+          unsafe Self.copy(from, start + initialized, count)
         }
         initialized += count
       }
     }
+  }
+
+  /// Names and values are mostly shorter than the way to `memcpy`.
+  /// Safety: there are `count` bytes at both places.
+  @unsafe
+  private static func copy(
+    _ source: UnsafePointer<UInt8>, _ target: UnsafeMutablePointer<UInt8>, _ count: Int
+  ) {
+    guard count >= 8, count <= 16 else { return unsafe target.update(from: source, count: count) }
+    let (from, to) = unsafe (UnsafeRawPointer(source), UnsafeMutableRawPointer(target))
+    let first = unsafe from.loadUnaligned(as: UInt64.self)
+    let last = unsafe from.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+    unsafe to.storeBytes(of: first, as: UInt64.self)
+    unsafe to.storeBytes(of: last, toByteOffset: count &- 8, as: UInt64.self)
   }
 
   /// Safety: there are `count` bytes at both places.
@@ -149,10 +263,12 @@ extension OutputSpan<UInt8> {
   ) {
     let (from, to) = unsafe (UnsafeRawPointer(source), UnsafeMutableRawPointer(target))
     var index = 0
-    while index <= count &- 8 {
-      let word = unsafe from.loadUnaligned(fromByteOffset: index, as: UInt64.self)
-      unsafe to.storeBytes(of: ASCII.lowercased(word), toByteOffset: index, as: UInt64.self)
-      index &+= 8
+    while count >= 8, index < count {
+      // The last eight overlap what has been copied already.
+      let at = min(index, count &- 8)
+      let word = unsafe from.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+      unsafe to.storeBytes(of: ASCII.lowercased(word), toByteOffset: at, as: UInt64.self)
+      index = at &+ 8
     }
     while index < count {
       unsafe target[index] = ASCII.lowercased(source[index])

@@ -17,11 +17,11 @@ extension Worker where K: ~Copyable {
     if let question = attempt.authorizes, now >= question.deadline {
       return refuse(exchange, .connectFailed)
     }
-    let upstream = exchanges[exchange].upstream.plan
+    let upstream = exchanges[exchange].upstream
     while let endpoint = takeEndpoint(exchange, attempt) {
       if let host = endpoint.plan.host { UpstreamRequest.setHost(host, in: &attempt.request) }
       if let forwarding = exchanges[exchange].forwarding, forwarding.usesPool,
-        upstream.proxyProtocol == .off,
+        upstream.plan.proxyProtocol == .off,
         let idle = takeIdle(endpoint, isFresh: needsFreshConnection(forwarding, attempt))
       {
         return reuse(exchange, idle, forwarding)
@@ -31,7 +31,7 @@ extension Worker where K: ~Copyable {
       let isUpgrade = exchanges[exchange].forwarding == nil
       switch kernel.connect(endpoint.plan.address, delayingAck: isUpgrade) {
       case .connected(let descriptor), .inProgress(let descriptor):
-        return adopt(exchange, descriptor, upstream, endpoint)
+        return adopt(exchange, descriptor, upstream.plan, endpoint)
       case .failed(let errno):
         metrics.add(.connectFailures)
         logEvent(.connectFailed, errno: errno, endpoint: attempt.facts.endpoint)

@@ -36,27 +36,23 @@ struct ClientIdentity: Sendable {
   ) {
     self.peer = peer
     self.isTLS = isTLS
-    isTrusted = peer.map { peer in trusted.contains { $0.contains(peer) } } ?? false
-    guard isTrusted else {
-      address = peer
-      text = peer?.description ?? "unix"
-      isHTTPS = isTLS
-      authority = head.host
-      port = localPort ?? head.host?.effectivePort(https: isTLS) ?? 0
-      requestID = Self.madeID(random)
-      return
-    }
-    address = Self.client(of: head, behind: peer, trusted)
+    let isTrusted = peer.map { peer in trusted.contains { $0.contains(peer) } } ?? false
+    self.isTrusted = isTrusted
+    let address = isTrusted ? Self.client(of: head, behind: peer, trusted) : peer
+    self.address = address
     text = address?.description ?? "unix"
-    let saidHTTPS = Self.forwardedHTTPS(head)
-    isHTTPS = saidHTTPS ?? isTLS
-    let saidHost = Self.forwardedHost(head)
-    authority = saidHost ?? head.host
+    let saidHTTPS = isTrusted ? Self.forwardedHTTPS(head) : nil
+    let isHTTPS = saidHTTPS ?? isTLS
+    self.isHTTPS = isHTTPS
+    let saidHost = isTrusted ? Self.forwardedHost(head) : nil
+    let authority = saidHost ?? head.host
+    self.authority = authority
     port =
-      Self.forwardedPort(head)
+      (isTrusted ? Self.forwardedPort(head) : nil)
       ?? (saidHTTPS == nil && saidHost == nil ? localPort : nil)
       ?? authority?.effectivePort(https: isHTTPS) ?? 0
-    requestID = Self.keptID(head) ?? Self.madeID(random)
+    let keptID = isTrusted ? Self.keptID(head) : nil
+    requestID = keptID ?? ASCII.hex(random.0, random.1)
   }
 
   // MARK: What a trusted proxy says
@@ -124,15 +120,6 @@ struct ClientIdentity: Sendable {
     let bytes = head.bytes[range]
     return bytes.allSatisfy { $0 > 0x20 && $0 < 0x7f } ? Array(bytes) : nil
   }
-
-  /// 32 hexadecimal digits.
-  private static func madeID(_ random: (UInt64, UInt64)) -> [UInt8] {
-    var text: [UInt8] = []
-    text.reserveCapacity(32)
-    ASCII.appendHex(random.0, digits: 16, to: &text)
-    ASCII.appendHex(random.1, digits: 16, to: &text)
-    return text
-  }
 }
 
 /// The fields we set towards a backend, beside the handshake's.
@@ -150,7 +137,7 @@ enum ForwardedHeaders {
       out.ours("X-Forwarded-For", client.address == nil ? "unknown" : client.text)
     }
     out.ours("X-Forwarded-Proto", literal: client.isHTTPS ? "https" : "http")
-    if let authority = client.authority { out.ours("X-Forwarded-Host", authority.description) }
+    if let authority = client.authority { out.ours("X-Forwarded-Host", authority) }
     if client.port != 0 { out.ours("X-Forwarded-Port", decimal: UInt64(client.port)) }
     if client.address != nil { out.ours("X-Real-IP", client.text) }
     out.ours("X-Request-Id", client.requestID)

@@ -178,7 +178,7 @@ extension Worker where K: ~Copyable {
   }
 
   /// For the lines of the access log, and for the admin listener's list.
-  var keepsFacts: Bool { accessLog.isOn || shared.snapshot.admin != nil }
+  var keepsFacts: Bool { accessLog.isOn || shared.hasAdmin }
 
   /// The same check for every handshake, before an endpoint is chosen.
   private mutating func passesOrigin(

@@ -12,6 +12,8 @@ protocol FieldSink {
   static var takesLines: Bool { get }
   @discardableResult
   mutating func lines(_ text: Span<UInt8>) -> Bool
+  /// A field that a parser has found in `head`.
+  mutating func field(_ field: Field, of head: Span<UInt8>)
   @discardableResult
   mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool
   @discardableResult
@@ -22,11 +24,15 @@ protocol FieldSink {
 
 extension HeadWriter: FieldSink {
   static var takesLines: Bool { true }
+  mutating func field(_ field: Field, of head: Span<UInt8>) {
+    self.field(head.extracting(field.name), head.extracting(field.value))
+  }
 }
 
 extension FieldBlock: FieldSink {
   static var takesLines: Bool { false }
   mutating func lines(_ text: Span<UInt8>) -> Bool { false }
+  mutating func field(_ field: Field, of head: Span<UInt8>) { append(field, of: head) }
   mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool { append(name, value) }
   mutating func field(_ name: StaticString, _ value: Span<UInt8>) -> Bool { append(name, value) }
   mutating func field(_ name: StaticString, literal value: StaticString) { append(name, value) }
@@ -107,7 +113,7 @@ struct OutgoingHead<Sink: FieldSink> {
       } else {
         sink.lines(bytes.span.extracting(run))
         run = 0..<0
-        sink.field(name, bytes.span.extracting(field.value))
+        sink.field(field, of: bytes.span)
       }
     }
     sink.lines(bytes.span.extracting(run))
@@ -119,24 +125,36 @@ struct OutgoingHead<Sink: FieldSink> {
 }
 
 extension OutgoingHead where Sink == HeadWriter {
+  mutating func ours(_ name: StaticString, _ authority: Authority) {
+    guard let port = authority.port else { return ours(name, authority.host) }
+    if isOurs(name) { sink.field(name, authority.host.utf8.span, port: port) }
+  }
+
   init(_ edits: HeaderEdits) { self.init(edits, HeadWriter()) }
 
-  /// `path` and the query of `head`.
+  /// `method` or the client's own, the path as `rewrite` makes it, and the query. False when a part of it
+  /// cannot be written.
   mutating func requestLine(
-    _ method: StaticString, path: [UInt8], _ head: RequestHead
+    _ head: RequestHead, method: StaticString? = nil, _ rewrite: PathRewrite
   ) -> Bool {
-    ASCII.withSpan(method) { requestLine($0, path: path.span, head) }
+    if let method { return ASCII.withSpan(method) { requestLine($0, head, rewrite) } }
+    let bytes = head.bytes
+    return requestLine(bytes.span.extracting(head.method), head, rewrite)
+  }
+
+  private mutating func requestLine(
+    _ method: Span<UInt8>, _ head: RequestHead, _ rewrite: PathRewrite
+  ) -> Bool {
+    let bytes = head.bytes
+    let path = bytes.span.extracting(head.path)
+    guard rewrite.isNeeded else { return requestLine(method, path: path, head) }
+    guard let rewritten = rewrite.apply(path) else { return false }
+    return requestLine(method, path: rewritten.span, head)
   }
 
   /// `target`: of the configuration, path and query in one.
   mutating func requestLine(_ method: StaticString, target: String) -> Bool {
     ASCII.withSpan(method) { sink.requestLine($0, path: target.utf8.span, query: nil) }
-  }
-
-  /// The same with the client's own method.
-  mutating func requestLine(_ head: RequestHead, path: Span<UInt8>) -> Bool {
-    let bytes = head.bytes
-    return requestLine(bytes.span.extracting(head.method), path: path, head)
   }
 
   private mutating func requestLine(

@@ -122,6 +122,8 @@ final class SharedState: Sendable {
     }
   }
   let logLevel: LogLevel
+  /// There is an admin listener, which lists connections.
+  let hasAdmin: Bool
   let process: ProcessFacts
 
   /// `tables`: the endpoints of now, by upstream; those that stay keep their counts.
@@ -152,6 +154,7 @@ final class SharedState: Sendable {
       lineBytesMax: limits.responseHead)
     http2Limits = HTTP2Limits(limits)
     timeouts = snapshot.timeouts
+    hasAdmin = snapshot.admin != nil
     logLevel =
       switch snapshot.log.level {
       case .debug: .debug

@@ -92,7 +92,6 @@ extension Worker where K: ~Copyable {
       guard let (head, consumed) = try Self.parse(&connections[id].role, bytes) else {
         return connections[id].input.append(bytes)
       }
-      connections[id].role = .upstream(ResponseParser(limits: shared.responseLimits))
       let rest = bytes.extracting(consumed..<bytes.count)
       if head.status >= 200 { return relayFinal(exchange, head, attempt, rest: rest) }
       connections[id].input.append(rest)
@@ -115,7 +114,6 @@ extension Worker where K: ~Copyable {
     {
       do throws(HTTPViolation) {
         guard let head = try Self.parseAnswer(&connections[id]) else { return }
-        connections[id].role = .upstream(ResponseParser(limits: shared.responseLimits))
         answered(exchange, head)
       } catch {
         return refuseAnswer(exchange, error.word)

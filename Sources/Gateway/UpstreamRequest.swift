@@ -16,12 +16,9 @@ enum UpstreamRequest {
     _ head: RequestHead, from client: ClientIdentity, key: [UInt8], offer: HandshakeOffer,
     edits: HeaderEdits, policy: BackendPolicy = BackendPolicy()
   ) -> [UInt8]? {
-    let bytes = head.bytes
-    guard let nominated = Nominations(of: head),
-      let path = policy.rewrite.apply(bytes.span.extracting(head.path))
-    else { return nil }
+    guard let nominated = Nominations(of: head) else { return nil }
     var out = OutgoingHead(edits)
-    guard out.requestLine("GET", path: path, head) else { return nil }
+    guard out.requestLine(head, method: "GET", policy.rewrite) else { return nil }
     writeHost(head, policy.host, to: &out)
     out.handshake { Handshake.appendRequestFields(key: key.span, offer: offer, to: &$0) }
     pass(head, client, nominated, policy, edits, to: &out)
@@ -33,12 +30,9 @@ enum UpstreamRequest {
     _ head: RequestHead, from client: ClientIdentity, edits: HeaderEdits,
     policy: BackendPolicy = BackendPolicy()
   ) -> [UInt8]? {
-    let bytes = head.bytes
-    guard let nominated = Nominations(of: head),
-      let path = policy.rewrite.apply(bytes.span.extracting(head.path))
-    else { return nil }
+    guard let nominated = Nominations(of: head) else { return nil }
     var out = OutgoingHead(edits)
-    guard out.requestLine(head, path: path.span) else { return nil }
+    guard out.requestLine(head, policy.rewrite) else { return nil }
     writeHost(head, policy.host, to: &out)
     switch head.bodyFraming {
     case .none: break
@@ -54,10 +48,11 @@ enum UpstreamRequest {
     _ policy: BackendPolicy, _ edits: HeaderEdits, to out: inout OutgoingHead<HeadWriter>
   ) {
     // With ours a list that came is continued, and not passed on by itself.
-    let passesForwarded = client.isTrusted && !policy.addsForwarded
+    let isTrusted = client.isTrusted
+    let passesForwarded = isTrusted && !policy.addsForwarded
     out.fields(of: head) { field, name in
       if field.known == .forwarded { return passesForwarded && !nominated.contains(name) }
-      return passes(field, name, isTrusted: client.isTrusted, edits) && !nominated.contains(name)
+      return passes(field, name, isTrusted: isTrusted, edits) && !nominated.contains(name)
     }
     ForwardedHeaders.write(head, client, addsForwarded: policy.addsForwarded, to: &out)
     for field in policy.granted { out.granted(field) }
@@ -97,7 +92,7 @@ enum UpstreamRequest {
     if known == .expect { return false }
     if isProxyName(name) { return false }
     if !isTrusted, isForwardingName(name) { return false }
-    return !isAlias(name, edits)
+    return known != .other || !isAlias(name, edits)
   }
 
   /// `X-Forwarded-Ssl`, `-Prefix`, `-User` and their kin: backends believe them, so only trusted
@@ -111,6 +106,7 @@ enum UpstreamRequest {
   /// CGI and its heirs read `_` and `.` as `-`, so such a name could stand for one that is ours.
   /// Names with `_` are dropped whatever they spell.
   private static func isAlias(_ name: Span<UInt8>, _ edits: HeaderEdits) -> Bool {
+    if ASCII.isLettersAndHyphens(name) { return false }
     var hasDot = false
     for index in name.indices {
       if name[index] == UInt8(ascii: "_") { return true }
@@ -214,7 +210,7 @@ enum ClientResponse {
 /// to us, not to the other side.
 private func isProxyName(_ name: Span<UInt8>) -> Bool {
   let prefixCount = 5
-  guard name.count >= prefixCount,
+  guard name.count >= prefixCount, name[0] | 0x20 == UInt8(ascii: "p"),
     ASCII.equalsIgnoringCase(name.extracting(0..<prefixCount), "proxy")
   else { return false }
   return name.count == prefixCount || name[prefixCount] == UInt8(ascii: "-")

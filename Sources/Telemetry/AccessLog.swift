@@ -52,10 +52,12 @@ public final class ConnectionFacts {
   public let tls: StaticString?
   public let host: [UInt8]
   public let path: [UInt8]
-  public var route: String?
-  public var endpoint: String?
+  // Written out, these have no value before `init` gives them theirs, which then is not checked for
+  // exclusive access.
+  public var route: Optional<String>
+  public var endpoint: Optional<String>
   public let origin: [UInt8]?
-  public var subprotocol: [UInt8]?
+  public var subprotocol: Optional<[UInt8]>
   /// The X-Request-Id that the backend is told.
   public let requestID: [UInt8]?
 

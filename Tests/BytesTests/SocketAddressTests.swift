@@ -147,4 +147,17 @@ struct EndpointAddressTests {
     #expect(SocketAddress.ip(.v6(high: 0, low: 1), port: 80).description == "[::1]:80")
     #expect(SocketAddress.unix("/path").description == "unix:/path")
   }
+
+  @Test("every octet is written in decimal, in each of its places")
+  func octets() {
+    for octet in UInt32(0)..<256 {
+      for shift: UInt32 in [0, 8, 16, 24] {
+        let address = IPAddress.v4(0x0163_0a64 & ~(255 << shift) | octet << shift)
+        var text: [UInt8] = []
+        address.append(to: &text)
+        #expect(address.description == String(decoding: text, as: UTF8.self))
+        #expect(IPAddress(parsing: address.description) == address)
+      }
+    }
+  }
 }

@@ -26,6 +26,78 @@ struct TextRunsTests {
     }
   }
 
+  @Test("a run of visible ASCII ends at bytes from 0x80 up as well")
+  func visible() {
+    for byte in UInt8.min...UInt8.max {
+      for position in 0..<20 {
+        var bytes = [UInt8](repeating: UInt8(ascii: "a"), count: 20)
+        bytes[position] = byte
+        let ends = byte < 0x20 || byte >= 0x7f
+        for count in [position + 1, 20] {
+          let end = ASCII.endOfText(bytes.span, 0..<count, isVisible: true)
+          #expect(end == (ends ? position : count))
+        }
+      }
+    }
+  }
+
+  @Test("letters and hyphens, and small ones, are told from everything else at every length")
+  func lettersAndHyphens() {
+    for byte in UInt8.min...UInt8.max {
+      let isOne = ASCII.isLetter(byte) || byte == UInt8(ascii: "-")
+      let isSmallToken = ASCII.isTokenByte(byte) && !ASCII.isUpperCase(byte)
+      for count in 1..<20 {
+        for position in 0..<count {
+          var bytes = [UInt8](repeating: UInt8(ascii: "z"), count: count)
+          bytes[position] = byte
+          let isNone = !ASCII.isLettersAndHyphens(bytes.span)
+          let isToken = ASCII.isTokenInLowerCase(bytes.span)
+          #expect(isNone != isOne && isToken == isSmallToken)
+        }
+      }
+    }
+    let isToken = ASCII.isTokenInLowerCase([UInt8]().span)
+    #expect(!isToken)
+  }
+
+  @Test("two numbers are 32 hexadecimal digits")
+  func digits32() {
+    let text = ASCII.hex(0x0123_4567_89ab_cdef, 0xfedc_ba98_0000_0001)
+    #expect(String(decoding: text, as: UTF8.self) == "0123456789abcdeffedcba9800000001")
+  }
+
+  @Test("texts of every length are copied whole, with capital letters as they are or made small")
+  func lengths() {
+    for count in 0..<40 {
+      let bytes = (0..<count).map { UInt8(ascii: "A") + UInt8($0) }
+      var text: [UInt8] = []
+      ASCII.append(bytes.span, to: &text)
+      ASCII.appendPair(bytes.span, bytes.span, to: &text)
+      #expect(text == bytes + bytes.map { ASCII.lowercased($0) } + bytes)
+    }
+  }
+
+  @Test("names are the same in any case, and different when one byte is, at every length")
+  func sameNames() {
+    let names: [StaticString] = [
+      "", "te", "via", "host", "cookie", "upgrade", "location", "x-real-ip", "content-length",
+      "sec-websocket-key", "sec-websocket-extensions",
+    ]
+    for name in names {
+      let bytes = Array(name.description.utf8)
+      let isSame = ASCII.equalsIgnoringCase(Array(name.description.uppercased().utf8).span, name)
+      #expect(isSame)
+      for position in bytes.indices {
+        var other = bytes
+        for byte in UInt8.min...UInt8.max {
+          other[position] = byte
+          let isSame = ASCII.equalsIgnoringCase(other.span, name)
+          #expect(isSame == (ASCII.lowercased(byte) == bytes[position]))
+        }
+      }
+    }
+  }
+
   @Test("a token ends at the first byte that is none of its own, wherever that lies in its word")
   func longToken() {
     for byte in UInt8.min...UInt8.max {

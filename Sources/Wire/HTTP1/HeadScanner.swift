@@ -84,8 +84,9 @@ struct HeadScanner: Sendable {
     // It fits 32 bits: no byte at or beyond `limit` is passed over.
     defer { examined = UInt32(position) }
     while true {
-      if kind != .requestLine, position > start {
-        position = endOfText(bytes, from: position, line: start)
+      // A blank in front is looked at by itself.
+      if kind != .field || position > start || !startsBlank(bytes, start) {
+        position = endOfText(bytes, from: position, line: start, kind)
       }
       guard position < bytes.count else { return nil }
       let byte = bytes[position]
@@ -104,10 +105,17 @@ struct HeadScanner: Sendable {
     }
   }
 
-  /// Passes over what every line but the first of a request may hold, as far as the limits let it.
-  private func endOfText(_ bytes: Span<UInt8>, from position: Int, line start: Int) -> Int {
+  private func startsBlank(_ bytes: Span<UInt8>, _ start: Int) -> Bool {
+    start < bytes.count && bytes[start] == UInt8(ascii: " ")
+  }
+
+  /// Passes over what the line may hold, as far as the limits let it.
+  private func endOfText(
+    _ bytes: Span<UInt8>, from position: Int, line start: Int, _ kind: LineKind
+  ) -> Int {
     let end = min(bytes.count, Int(headBytesMax), start + Int(lineBytesMax))
-    return position < end ? ASCII.endOfText(bytes, position..<end) : position
+    guard position < end else { return position }
+    return ASCII.endOfText(bytes, position..<end, isVisible: kind == .requestLine)
   }
 
   private func check(

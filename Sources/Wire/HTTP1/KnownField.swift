@@ -52,45 +52,54 @@ public enum KnownField: UInt8, Sendable, CaseIterable {
     }
   }
 
-  /// The meaning of a name in any case. The length leaves at most four candidates to compare.
+  /// The meaning of a name in any case. Length and first letter leave at most two candidates to compare.
   public init(name: Span<UInt8>) {
     self = .other
-    switch name.count {
-    case 2: match(name, .te)
-    case 3: match(name, .via)
-    case 4: match(name, .host, .date)
-    case 6: match(name, .cookie, .origin, .server, .expect)
-    case 7: match(name, .upgrade, .altSvc, .trailer)
-    case 8: match(name, .location)
-    case 9: match(name, .forwarded, .xRealIP)
-    case 10: match(name, .connection, .keepAlive, .setCookie)
-    case 12: match(name, .xRequestID)
-    case 14: match(name, .contentLength, .http2Settings)
-    case 15: match(name, .xForwardedFor)
-    case 16: match(name, .xForwardedHost, .xForwardedPort, .proxyConnection)
-    case 17: match(name, .secWebSocketKey, .transferEncoding, .xForwardedProto)
-    case 18: match(name, .proxyAuthenticate)
-    case 19: match(name, .proxyAuthorization)
-    case 20: match(name, .secWebSocketAccept)
-    case 21: match(name, .secWebSocketVersion)
-    case 22: match(name, .secWebSocketProtocol)
-    case 24: match(name, .secWebSocketExtensions)
+    guard name.count >= 2, name.count <= 24 else { return }
+    switch (name.count, name[0] | 0x20) {
+    case (2, UInt8(ascii: "t")): match(name, .te)
+    case (3, UInt8(ascii: "v")): match(name, .via)
+    case (4, UInt8(ascii: "h")): match(name, .host)
+    case (4, UInt8(ascii: "d")): match(name, .date)
+    case (6, UInt8(ascii: "c")): match(name, .cookie)
+    case (6, UInt8(ascii: "o")): match(name, .origin)
+    case (6, UInt8(ascii: "s")): match(name, .server)
+    case (6, UInt8(ascii: "e")): match(name, .expect)
+    case (7, UInt8(ascii: "u")): match(name, .upgrade)
+    case (7, UInt8(ascii: "a")): match(name, .altSvc)
+    case (7, UInt8(ascii: "t")): match(name, .trailer)
+    case (8, UInt8(ascii: "l")): match(name, .location)
+    case (9, UInt8(ascii: "f")): match(name, .forwarded)
+    case (9, UInt8(ascii: "x")): match(name, .xRealIP)
+    case (10, UInt8(ascii: "c")): match(name, .connection)
+    case (10, UInt8(ascii: "k")): match(name, .keepAlive)
+    case (10, UInt8(ascii: "s")): match(name, .setCookie)
+    case (12, UInt8(ascii: "x")): match(name, .xRequestID)
+    case (14, UInt8(ascii: "c")): match(name, .contentLength)
+    case (14, UInt8(ascii: "h")): match(name, .http2Settings)
+    case (15, UInt8(ascii: "x")): match(name, .xForwardedFor)
+    case (16, UInt8(ascii: "x")): match(name, .xForwardedHost, .xForwardedPort)
+    case (16, UInt8(ascii: "p")): match(name, .proxyConnection)
+    case (17, UInt8(ascii: "s")): match(name, .secWebSocketKey)
+    case (17, UInt8(ascii: "t")): match(name, .transferEncoding)
+    case (17, UInt8(ascii: "x")): match(name, .xForwardedProto)
+    case (18, UInt8(ascii: "p")): match(name, .proxyAuthenticate)
+    case (19, UInt8(ascii: "p")): match(name, .proxyAuthorization)
+    case (20, UInt8(ascii: "s")): match(name, .secWebSocketAccept)
+    case (21, UInt8(ascii: "s")): match(name, .secWebSocketVersion)
+    case (22, UInt8(ascii: "s")): match(name, .secWebSocketProtocol)
+    case (24, UInt8(ascii: "s")): match(name, .secWebSocketExtensions)
     default: break
     }
   }
 
   private mutating func match(
-    _ name: Span<UInt8>, _ first: KnownField, _ second: KnownField? = nil,
-    _ third: KnownField? = nil, _ fourth: KnownField? = nil
+    _ name: Span<UInt8>, _ first: KnownField, _ second: KnownField? = nil
   ) {
     if ASCII.equalsIgnoringCase(name, first.name) {
       self = first
     } else if let second, ASCII.equalsIgnoringCase(name, second.name) {
       self = second
-    } else if let third, ASCII.equalsIgnoringCase(name, third.name) {
-      self = third
-    } else if let fourth, ASCII.equalsIgnoringCase(name, fourth.name) {
-      self = fourth
     }
   }
 }

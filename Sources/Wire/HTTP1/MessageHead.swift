@@ -50,13 +50,15 @@ extension MessageHead {
 
   /// Calls `body` with each of them.
   public func forEachElement(of known: KnownField, _ body: (Range<Int>) -> Void) {
+    let text = bytes.span
     for field in fields where field.known == known {
       var start = field.value.lowerBound
-      for index in field.value.lowerBound...field.value.upperBound {
-        guard index == field.value.upperBound || bytes[index] == UInt8(ascii: ",") else { continue }
-        let element = ASCII.trimmed(bytes.span, start..<index)
+      while start < field.value.upperBound {
+        var end = start
+        while end < field.value.upperBound, text[end] != UInt8(ascii: ",") { end += 1 }
+        let element = ASCII.trimmed(text, start..<end)
         if !element.isEmpty { body(element) }
-        start = index + 1
+        start = end + 1
       }
     }
   }

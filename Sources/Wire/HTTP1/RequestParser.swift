@@ -23,13 +23,16 @@ public struct RequestParser: Sendable {
   public mutating func parse(
     _ bytes: Span<UInt8>
   ) throws(HTTPViolation) -> Parsed<RequestHead> {
+    var found = Found()
     while let range = try scanner.nextLine(bytes, version == nil ? .requestLine : .field) {
       if let version {
-        if range.isEmpty { return .done(try finish(bytes), consumed: takeEnd()) }
-        try takeField(bytes, range, version)
+        if range.isEmpty { return .done(try finish(bytes, found), consumed: takeEnd()) }
+        try takeField(bytes, range, version, &found)
       } else if !(range.isEmpty && range.lowerBound == 0) {
         // One empty line before the request line is forgiven (RFC 9112 section 2.2).
-        version = try RequestLine(bytes, range).version
+        let line = try RequestLine(bytes, range)
+        found.line = line
+        version = line.version
         // The scanner lets no line end beyond 32 bits.
         lineStart = UInt32(range.lowerBound)
         lineEnd = UInt32(range.upperBound)
@@ -38,20 +41,32 @@ public struct RequestParser: Sendable {
     return .needMore
   }
 
+  /// What was read in this call, and is read again when the head comes in pieces.
+  private struct Found {
+    var line: RequestLine?
+    var host: Authority?
+  }
+
   private mutating func takeField(
-    _ bytes: Span<UInt8>, _ range: Range<Int>, _ version: HTTPVersion
+    _ bytes: Span<UInt8>, _ range: Range<Int>, _ version: HTTPVersion, _ found: inout Found
   ) throws(HTTPViolation) {
     let field = try scanner.takeField(bytes, range)
     try framing.note(field, bytes, version)
     guard field.known == .host else { return }
     guard !hasHost else { throw .duplicateHost }
-    guard Authority(parsing: bytes.extracting(field.value)) != nil else { throw .malformedHost }
+    guard let host = Authority(parsing: bytes.extracting(field.value)) else {
+      throw .malformedHost
+    }
+    found.host = host
     hasHost = true
   }
 
-  private func finish(_ bytes: Span<UInt8>) throws(HTTPViolation) -> RequestHead {
-    let line = try RequestLine(bytes, Int(lineStart)..<Int(lineEnd))
-    let host = try host(bytes, line)
+  private func finish(
+    _ bytes: Span<UInt8>, _ found: Found
+  ) throws(HTTPViolation) -> RequestHead {
+    let range = Int(lineStart)..<Int(lineEnd)
+    let line = if let line = found.line { line } else { try RequestLine(bytes, range) }
+    let host = try host(bytes, line, found.host)
     let bodyFraming = try framing.requestLength()
     var copy = ASCII.copy(bytes.extracting(0..<scanner.position), spare: 1)
     if line.target.path == nil {
@@ -67,13 +82,13 @@ public struct RequestParser: Sendable {
 
   /// What Host and the target say, which must be the same (RFC 9112 section 3.2.2).
   private func host(
-    _ bytes: Span<UInt8>, _ line: RequestLine
+    _ bytes: Span<UInt8>, _ line: RequestLine, _ found: Authority?
   ) throws(HTTPViolation) -> Authority? {
     guard let field = scanner.fields.first(where: { $0.known == .host }) else {
       if line.version == .http11 { throw .missingHost }
       return line.target.authority
     }
-    guard let host = Authority(parsing: bytes.extracting(field.value)) else {
+    guard let host = found ?? Authority(parsing: bytes.extracting(field.value)) else {
       throw .malformedHost
     }
     guard line.target.agrees(with: host) else { throw .targetHostMismatch }

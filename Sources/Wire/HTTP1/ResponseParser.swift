@@ -35,13 +35,17 @@ public struct ResponseParser: Sendable {
   public mutating func parse(
     _ bytes: Span<UInt8>
   ) throws(HTTPViolation) -> Parsed<ResponseHead> {
+    // Of this call; it is read again when the head comes in pieces.
+    var found: StatusLine?
     while let range = try scanner.nextLine(bytes, version == nil ? .statusLine : .field) {
       if let version {
-        if range.isEmpty { return .done(try finish(bytes), consumed: takeEnd()) }
+        if range.isEmpty { return .done(try finish(bytes, found), consumed: takeEnd()) }
         let field = try scanner.takeField(bytes, range)
         try framing.note(field, bytes, version)
       } else {
-        version = try StatusLine(bytes, range).version
+        let line = try StatusLine(bytes, range)
+        found = line
+        version = line.version
         // The scanner lets no line end beyond 32 bits.
         lineEnd = UInt32(range.upperBound)
       }
@@ -49,8 +53,10 @@ public struct ResponseParser: Sendable {
     return .needMore
   }
 
-  private func finish(_ bytes: Span<UInt8>) throws(HTTPViolation) -> ResponseHead {
-    let line = try StatusLine(bytes, 0..<Int(lineEnd))
+  private func finish(
+    _ bytes: Span<UInt8>, _ found: StatusLine?
+  ) throws(HTTPViolation) -> ResponseHead {
+    let line = if let found { found } else { try StatusLine(bytes, 0..<Int(lineEnd)) }
     return ResponseHead(
       bytes: ASCII.copy(bytes.extracting(0..<scanner.position)), fields: scanner.fields,
       version: line.version,

@@ -1,5 +1,5 @@
-// The fields of a head that we send over HTTP/2. The last line of defence of that direction: whatever
-// was checked before, nothing gets in here that a receiver could take for something else.
+// The fields of a head that we send over HTTP/2. The last line of defence of that direction: nothing
+// gets in here that a receiver could take for something else.
 
 internal import Bytes
 
@@ -40,15 +40,28 @@ public struct FieldBlock: Sendable {
   /// field belongs to a connection (section 8.2.2).
   @discardableResult
   public mutating func append(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
-    guard !name.isEmpty, !Self.isConnectionSpecific(name, value) else { return false }
-    guard ASCII.isToken(name), ASCII.isFieldValue(value) else { return false }
+    guard ASCII.isToken(name), ASCII.isFieldValue(value),
+      !Self.isConnectionSpecific(KnownField(name: name), value)
+    else { return false }
+    add(name, value.extracting(ASCII.trimmed(value, 0..<value.count)))
+    return true
+  }
+
+  /// The same with a field of `head` as a parser has found and checked it.
+  @discardableResult
+  public mutating func append(_ field: Field, of head: Span<UInt8>) -> Bool {
+    let value = head.extracting(field.value)
+    guard !Self.isConnectionSpecific(field.known, value) else { return false }
+    add(head.extracting(field.name), value)
+    return true
+  }
+
+  private mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
     reserve()
     let start = bytes.count
-    ASCII.appendLowercased(name, to: &bytes)
-    let end = bytes.count
-    ASCII.append(value.extracting(ASCII.trimmed(value, 0..<value.count)), to: &bytes)
+    ASCII.appendPair(name, value, to: &bytes)
+    let end = start + name.count
     entries.append(Entry(name: start..<end, value: end..<bytes.count))
-    return true
   }
 
   @discardableResult
@@ -76,8 +89,8 @@ public struct FieldBlock: Sendable {
     entries.reserveCapacity(16)
   }
 
-  private static func isConnectionSpecific(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
-    switch KnownField(name: name) {
+  private static func isConnectionSpecific(_ known: KnownField, _ value: Span<UInt8>) -> Bool {
+    switch known {
     case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .http2Settings:
       true
     case .te: !ASCII.equalsIgnoringCase(value, "trailers")

@@ -200,32 +200,52 @@ struct NGHTTP2: ~Copyable {
   static func withFields(
     _ status: UInt16?, _ fields: FieldBlock, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
   ) -> Int32 {
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(fields.bytes.count + 10)
-    if let status {
-      ASCII.append(":status", to: &bytes)
-      ASCII.appendDecimal(UInt64(status), to: &bytes)
-    }
-    let shift = bytes.count
-    bytes += fields.bytes
-    // Safety: ranges of entries lie within `bytes`, which stays where it is during the call.
-    return unsafe bytes.withUnsafeMutableBufferPointer { buffer in
-      guard let base = buffer.baseAddress else { return -1 }
-      var entries: [nghttp2_nv] = unsafe []
-      unsafe entries.reserveCapacity(fields.entries.count + 1)
-      if shift > 0 { unsafe entries.append(field(base, 0..<7, 7..<shift, 0)) }
-      for entry in fields.entries {
-        unsafe entries.append(field(base, entry.name, entry.value, shift))
+    let count = fields.entries.count + 1
+    // Safety: ranges of entries lie within the fields' bytes, which stay where they are during the call,
+    // as do the status and its name. The library does not write through these pointers.
+    return unsafe withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: count) { room in
+      unsafe fields.bytes.withUnsafeBufferPointer { text in
+        unsafe withStatus(status) { status in
+          guard let entries = room.baseAddress else { return -1 }
+          var used = 0
+          if let status = unsafe status {
+            unsafe entries.initialize(to: status)
+            used = 1
+          }
+          for entry in fields.entries {
+            unsafe (entries + used).initialize(to: field(text, entry.name, entry.value))
+            used += 1
+          }
+          return unsafe body(entries, used)
+        }
       }
-      return unsafe entries.withUnsafeBufferPointer { unsafe body($0.baseAddress, $0.count) }
+    }
+  }
+
+  private static func withStatus(
+    _ status: UInt16?, _ body: (nghttp2_nv?) -> Int32
+  ) -> Int32 {
+    guard let status else { return body(nil) }
+    let name: StaticString = ":status"
+    var digits: [3 of UInt8] = [
+      0x30 + UInt8(status / 100 % 10), 0x30 + UInt8(status / 10 % 10), 0x30 + UInt8(status % 10),
+    ]
+    var span = digits.mutableSpan
+    return unsafe span.withUnsafeMutableBufferPointer { value in
+      unsafe body(
+        nghttp2_nv(
+          name: UnsafeMutablePointer(mutating: name.utf8Start), value: value.baseAddress,
+          namelen: name.utf8CodeUnitCount, valuelen: 3, flags: 0))
     }
   }
 
   private static func field(
-    _ base: UnsafeMutablePointer<UInt8>, _ name: Range<Int>, _ value: Range<Int>, _ shift: Int
+    _ text: UnsafeBufferPointer<UInt8>, _ name: Range<Int>, _ value: Range<Int>
   ) -> nghttp2_nv {
-    unsafe nghttp2_nv(
-      name: base + shift + name.lowerBound, value: base + shift + value.lowerBound,
+    let start = unsafe UnsafeMutablePointer(mutating: text.baseAddress)
+    return unsafe nghttp2_nv(
+      name: start.map { unsafe $0 + name.lowerBound },
+      value: start.map { unsafe $0 + value.lowerBound },
       namelen: name.count, valuelen: value.count, flags: 0)
   }
 

@@ -9,6 +9,8 @@ struct RequestFields {
   private let limits: HTTP2Limits
   private(set) var bytes: [UInt8] = []
   private(set) var fields: [Field] = []
+  /// Where in `fields` the first crumb is, and all of them joined as soon as there is another.
+  private var cookieField: Int?
   private(set) var cookie: [UInt8] = []
   /// The block is a trailer section: `bytes` are the lines that may be passed on.
   private var isTrailers = false
@@ -57,10 +59,7 @@ struct RequestFields {
     if !name.isEmpty, name[0] == UInt8(ascii: ":") { return try takePseudo(name, value) }
     fieldCount += 1
     guard fieldCount <= limits.fieldsMax else { throw .tooManyFields }
-    guard ASCII.isToken(name) else { throw .malformedFieldName }
-    for index in 0..<name.count where ASCII.isUpperCase(name[index]) {
-      throw .malformedFieldName
-    }
+    guard ASCII.isTokenInLowerCase(name) else { throw .malformedFieldName }
     if isTrailers { return takeTrailer(name, value) }
     try takeField(KnownField(name: name), name, value)
   }
@@ -102,7 +101,12 @@ struct RequestFields {
     switch known {
     case .cookie:
       // Section 8.2.3: crumbs are one field to everybody else.
-      if !cookie.isEmpty { ASCII.append("; ", to: &cookie) }
+      guard let first = cookieField else {
+        cookieField = fields.count
+        return appendField(known, name, value)
+      }
+      if cookie.isEmpty { cookie = Array(bytes[fields[first].value]) }
+      ASCII.append("; ", to: &cookie)
       ASCII.append(value, to: &cookie)
     case .host:
       guard host == nil else { throw .duplicateHost }
@@ -148,12 +152,12 @@ struct RequestFields {
     if let violation { throw violation }
     guard let method else { throw .malformedRequestLine }
     try Self.check(method: bytes.span.extracting(method))
+    try joinCookie()
     let host = try appendHost(https: try isHTTPS())
-    try appendCookie()
     let (range, target) = try target(method)
     guard let path = target.path else { throw .malformedTarget }
     return RequestHead(
-      bytes: ASCII.copy(bytes.span), fields: fields, version: .http2, method: method,
+      bytes: bytes, fields: fields, version: .http2, method: method,
       target: range, path: path, query: target.query, host: host, protocolName: protocolName,
       bodyFraming: ends ? .none : contentLength.map { .length($0) } ?? .untilClose)
   }
@@ -218,13 +222,13 @@ struct RequestFields {
     return result
   }
 
-  private mutating func appendCookie() throws(HTTPViolation) {
-    guard !cookie.isEmpty else { return }
+  /// Where there is more than one crumb; the first one's line stays in `bytes`, where it is no field's.
+  private mutating func joinCookie() throws(HTTPViolation) {
+    guard !cookie.isEmpty, let first = cookieField else { return }
     guard cookie.count + 8 <= limits.lineBytesMax else { throw .lineTooLong }
-    let start = bytes.count
-    ASCII.append("cookie", to: &bytes)
-    let end = bytes.count
-    bytes.append(contentsOf: cookie)
-    fields.append(Field(name: start..<end, value: end..<bytes.count, known: .cookie))
+    let (start, cookie) = (bytes.count, self.cookie)
+    ASCII.withSpan("cookie") { ASCII.appendLine($0, cookie.span, to: &bytes) }
+    let (colon, end) = (start + 6, bytes.count - 2)
+    fields[first] = Field(name: start..<colon, value: (colon + 2)..<end, known: .cookie)
   }
 }
