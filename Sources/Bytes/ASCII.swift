@@ -38,19 +38,21 @@ public enum ASCII {
 
   /// Whether all bytes are those of `text`, byte for byte.
   public static func equals(_ bytes: Span<UInt8>, _ text: StaticString) -> Bool {
-    guard bytes.count == text.utf8CodeUnitCount else { return false }
-    // Safety: `index` stays below the literal's length, which equals the span's.
-    for index in 0..<bytes.count where unsafe bytes[index] != text.utf8Start[index] {
-      return false
-    }
-    return true
+    isSame(bytes, text, ignoringCase: false)
   }
 
   /// The same without regard to the case of letters. `text` has to be in lower case.
   public static func equalsIgnoringCase(_ bytes: Span<UInt8>, _ text: StaticString) -> Bool {
+    isSame(bytes, text, ignoringCase: true)
+  }
+
+  @inline(__always)
+  private static func isSame(
+    _ bytes: Span<UInt8>, _ text: StaticString, ignoringCase: Bool
+  ) -> Bool {
     let count = bytes.count
     guard count == text.utf8CodeUnitCount else { return false }
-    // Safety: `index` stays below the literal's length, which equals the span's.
+    // Safety: what is loaded ends within the span and the literal, which have the same length.
     return unsafe bytes.withUnsafeBytes { bytes in
       var index = 0
       while count >= 8, index < count {
@@ -59,13 +61,12 @@ public enum ASCII {
         let word = unsafe bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self)
         let other = unsafe UnsafeRawPointer(text.utf8Start).loadUnaligned(
           fromByteOffset: at, as: UInt64.self)
-        if lowercased(word) != other { return false }
+        if (ignoringCase ? lowercased(word) : word) != other { return false }
         index = at &+ 8
       }
       while index < count {
         let byte = unsafe bytes[index]
-        let other = unsafe text.utf8Start[index]
-        if byte != other, byte | 0x20 != other || !isUpperCase(byte) { return false }
+        if unsafe (ignoringCase ? lowercased(byte) : byte) != text.utf8Start[index] { return false }
         index &+= 1
       }
       return true

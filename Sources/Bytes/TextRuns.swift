@@ -102,7 +102,7 @@ extension ASCII {
 
   /// Appends `bytes` with capital letters made small.
   public static func appendLowercased(_ bytes: Span<UInt8>, to text: inout [UInt8]) {
-    text.append(addingCapacity: bytes.count) { $0.put(bytes, lowercased: true) }
+    text.append(addingCapacity: bytes.count) { $0.putLowercased(bytes) }
   }
 
   /// The same with the capital letters made small in eight bytes at once.
@@ -145,7 +145,7 @@ extension ASCII {
     _ name: Span<UInt8>, _ value: Span<UInt8>, to text: inout [UInt8]
   ) {
     text.append(addingCapacity: name.count + value.count) { pair in
-      pair.put(name, lowercased: true)
+      pair.putLowercased(name)
       pair.put(value)
     }
   }
@@ -225,18 +225,29 @@ extension OutputSpan<UInt8> {
     }
   }
 
-  fileprivate mutating func put(_ bytes: Span<UInt8>, lowercased: Bool = false) {
+  @inline(__always)
+  fileprivate mutating func put(_ bytes: Span<UInt8>) {
+    unsafe extend(by: bytes) { unsafe Self.copy($0, $1, $2) }
+  }
+
+  @inline(__always)
+  fileprivate mutating func putLowercased(_ bytes: Span<UInt8>) {
+    unsafe extend(by: bytes) { unsafe Self.copyLowercased($0, $1, $2) }
+  }
+
+  /// Safety: `copy` initialises as many bytes as it is told, at its second argument.
+  @unsafe @inline(__always)
+  private mutating func extend(
+    by bytes: Span<UInt8>,
+    _ copy: (UnsafePointer<UInt8>, UnsafeMutablePointer<UInt8>, Int) -> Void
+  ) {
     let count = bytes.count
     invariant(count <= freeCapacity, "no room for the bytes")
-    // Safety: `count` bytes are free behind the initialised ones, and are initialised here.
+    // Safety: `count` bytes are free behind the initialised ones.
     unsafe withUnsafeMutableBufferPointer { target, initialized in
       unsafe bytes.withUnsafeBufferPointer { source in
         guard let from = source.baseAddress, let start = target.baseAddress else { return }
-        if lowercased {
-          unsafe Self.copyLowercased(from, start + initialized, count)
-        } else {
-          unsafe Self.copy(from, start + initialized, count)
-        }
+        unsafe copy(from, start + initialized, count)
         initialized += count
       }
     }

@@ -60,7 +60,6 @@ extension Worker where K: ~Copyable {
     let question = AuthorizationRequest.question(
       request.head, from: pending.client, isHandshake: pending.offer != nil, settings)
     guard let question else { return respond(id, .malformedRequest, to: request) }
-    request.facts.route = pending.plan.name
     let attempt = Attempt(request, request: question, from: pending.client)
     attempt.authorizes = Question(pending, until: now + settings.timeout, key)
     guard

@@ -67,7 +67,6 @@ extension Worker where K: ~Copyable {
       request.head, from: pending.client, edits: plan.requestEdits,
       policy: BackendPolicy(of: plan, to: pending.upstream.plan, granted))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
-    request.facts.route = plan.name
     let attempt = Attempt(request, request: outgoing, from: pending.client)
     guard
       let exchange = exchanges.insert(

@@ -284,7 +284,6 @@ extension Worker where K: ~Copyable {
     _ id: SlotID, _ plan: RoutePlan, _ request: AnsweredRequest, _ client: ClientIdentity
   ) -> Bool {
     guard plan.redirect != nil || plan.respond != nil else { return false }
-    request.facts.route = plan.name
     let keeps = keepsConnectionUnread(request.head)
     guard let response = plan.localResponse(to: request.head, client, closes: !keeps) else {
       respond(id, .malformedRequest, to: request)

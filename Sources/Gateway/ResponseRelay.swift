@@ -137,7 +137,9 @@ extension Worker where K: ~Copyable {
   }
 
   private func trailers(_ exchange: SlotID, _ forwarding: Forwarding) -> [UInt8] {
-    route(of: exchange).headers.response.passing(forwarding.response.trailers)
+    let trailers = forwarding.response.trailers
+    if trailers.isEmpty { return [] }
+    return route(of: exchange).headers.response.passing(trailers)
   }
 
   private mutating func endResponse(

@@ -24,7 +24,6 @@ extension Worker where K: ~Copyable {
       request.head, from: client, key: offer.key, offer: offer, edits: plan.requestEdits,
       policy: BackendPolicy(of: plan, to: pending.upstream.plan, granted))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
-    request.facts.route = plan.name
     let attempt = Attempt(
       request, request: outgoing, from: client,
       upgrade: UpgradeTerms(

@@ -5,6 +5,7 @@
 import Configuration
 import Bytes
 import Kernel
+import Synchronization
 import TLS
 import Telemetry
 import Wire
@@ -23,6 +24,9 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   static var eventsPerTurn: Int { 512 }
   static var acceptsPerTurn: Int { 16 }
 
+  /// Never used. A struct that holds one has a place; without it the compiler copies all of the worker
+  /// for each call of a method that does not change it.
+  private let place = Atomic(false)
   var kernel: K
   var shared: SharedState
   let index: Int

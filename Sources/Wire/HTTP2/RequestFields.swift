@@ -55,8 +55,8 @@ struct RequestFields {
     listBytes += name.count + value.count + 32
     guard listBytes <= limits.headerListBytes else { throw .headTooLarge }
     guard name.count + value.count + 2 <= limits.lineBytesMax else { throw .lineTooLong }
-    guard ASCII.isFieldValue(value) else { throw .forbiddenByte }
     if !name.isEmpty, name[0] == UInt8(ascii: ":") { return try takePseudo(name, value) }
+    guard ASCII.isFieldValue(value) else { throw .forbiddenByte }
     fieldCount += 1
     guard fieldCount <= limits.fieldsMax else { throw .tooManyFields }
     guard ASCII.isTokenInLowerCase(name) else { throw .malformedFieldName }
