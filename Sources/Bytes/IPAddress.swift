@@ -35,28 +35,20 @@ public enum IPAddress: Sendable, Hashable {
   public init?(parsing text: String) {
     self.init(parsing: Array(text.utf8).span)
   }
-
-  /// Appends the literal: dotted decimal, or RFC 5952 without brackets.
-  public func append(to text: inout [UInt8]) {
-    switch self {
-    case .v4(let value):
-      for octet in 0..<4 {
-        if octet > 0 { text.append(UInt8(ascii: ".")) }
-        appendDecimal(value >> UInt32(24 - 8 * octet) & 0xff, to: &text)
-      }
-    case .v6(let high, let low): appendIPv6(UInt128(high) << 64 | UInt128(low), to: &text)
-    }
-  }
 }
 
 extension IPAddress: CustomStringConvertible {
+  /// The literal: dotted decimal, or RFC 5952 without brackets.
   public var description: String {
-    if case .v4(let value) = self { return dottedDecimal(value) }
-    var text: [UInt8] = []
-    // The longest literal of IPv6.
-    text.reserveCapacity(39)
-    append(to: &text)
-    return String(decoding: text, as: UTF8.self)
+    switch self {
+    case .v4(let value): return octets(value)
+    case .v6(let high, let low):
+      var text: [UInt8] = []
+      // The longest literal.
+      text.reserveCapacity(39)
+      appendIPv6(UInt128(high) << 64 | UInt128(low), to: &text)
+      return String(decoding: text, as: UTF8.self)
+    }
   }
 }
 
@@ -215,13 +207,8 @@ private func hexadecimalGroup(
   return index > start ? (value, index) : nil
 }
 
-func appendDecimal(_ value: UInt32, to text: inout [UInt8]) {
-  if value >= 10 { appendDecimal(value / 10, to: &text) }
-  text.append(UInt8(ascii: "0") + UInt8(value % 10))
-}
-
 /// Every request has its client's address as text, so this makes no array on the way.
-private func dottedDecimal(_ value: UInt32) -> String {
+private func octets(_ value: UInt32) -> String {
   // Safety: four octets of three digits and three dots are the 15 bytes there is room for.
   unsafe String(unsafeUninitializedCapacity: 15) { text in
     var end = 0

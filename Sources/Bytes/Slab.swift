@@ -154,8 +154,8 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
     // Safety: an array's bounds are checked, and chunks are whole.
     let chunk = unsafe chunks[Int(id.index) / Self.chunkSlots]
     let offset = Int(id.index) % Self.chunkSlots
-    // Made odd, so that no id whatever matches a free slot.
-    if unsafe chunk.headers[offset].generation != id.generation | 1 { staleID() }
+    let generation = unsafe chunk.headers[offset].generation
+    if generation != id.generation || generation & 1 == 0 { staleID() }
     // Safety: only a slot with an element has an odd generation.
     return unsafe chunk.elements + offset
   }

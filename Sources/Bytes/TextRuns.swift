@@ -1,5 +1,5 @@
-// Runs of text, eight bytes at a time or in one copy: what heads consist of. The rules of single bytes
-// are in `ASCII.swift`; nothing here knows what a head is.
+// Runs of text, eight bytes at a time or in one copy: what heads consist of. The rules of single bytes,
+// and comparisons, are in `ASCII.swift`; nothing here knows what a head is.
 
 extension ASCII {
   private static var ones: UInt64 { 0x0101_0101_0101_0101 }
@@ -7,12 +7,12 @@ extension ASCII {
 
   /// Where the run of bytes from 0x20 up, DEL left out, ends that begins at the range's lower bound. HTAB
   /// ends it too; whoever allows it goes on behind it.
-  /// `isVisible`: bytes from 0x80 up end it as well.
+  /// `onlyASCII`: bytes from 0x80 up end it as well.
   public static func endOfText(
-    _ bytes: Span<UInt8>, _ range: Range<Int>, isVisible: Bool = false
+    _ bytes: Span<UInt8>, _ range: Range<Int>, onlyASCII: Bool = false
   ) -> Int {
     invariant(range.lowerBound >= 0 && range.upperBound <= bytes.count, "beyond the bytes")
-    let others = isVisible ? highs : 0
+    let others = onlyASCII ? highs : 0
     // Safety: the range lies within the bytes, and what is loaded of it ends before it does.
     return unsafe bytes.withUnsafeBytes { bytes in
       var index = range.lowerBound
@@ -30,7 +30,7 @@ extension ASCII {
       }
       while index < range.upperBound {
         let byte = unsafe bytes[index]
-        if byte < 0x20 || byte == 0x7f || (isVisible && byte > 0x7f) { break }
+        if byte < 0x20 || byte == 0x7f || (onlyASCII && byte > 0x7f) { break }
         index &+= 1
       }
       return index

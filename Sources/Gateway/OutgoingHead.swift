@@ -1,12 +1,13 @@
 // A head on its way out: which fields of the other side's head may pass, and the edits of the
-// route. Requests and responses share it. What it lets through HeadWriter still checks byte by byte.
+// route. Requests and responses share it. What goes out over HTTP/1.1 HeadWriter still checks byte by
+// byte; fields on their way to a stream have been checked by the parser of the head they are from.
 
 import Bytes
 import Configuration
 import Wire
 
 /// Where fields are written to: a head of HTTP/1.1, or the fields of a stream. Both refuse bytes that
-/// could be taken for something else.
+/// could be taken for something else, the stream's except in fields that a parser has found.
 protocol FieldSink {
   /// Takes lines of a head of HTTP/1.1 as they are.
   static var takesLines: Bool { get }

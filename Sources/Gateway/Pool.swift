@@ -98,6 +98,8 @@ extension Worker where K: ~Copyable {
     forwarding.isReused = true
     clearTimeout(id)
     connections[id].isIdle = false
+    // The limits of now, which are not those it was opened under when there has been a reload.
+    connections[id].role = .upstream(ResponseParser(limits: shared.responseLimits))
     metrics.change(.poolIdle, by: -1)
     connections[id].exchange = exchange
     exchanges[exchange].setConnection(.backend, id)

@@ -39,6 +39,18 @@ struct IPAddressTests {
     #expect(IPAddress(parsing: text) == nil)
   }
 
+  @Test("every octet is written in decimal, in each of its places")
+  func octets() {
+    for octet in UInt32(0)..<256 {
+      for place in 0..<4 {
+        var octets: [UInt32] = [1, 99, 10, 100]
+        octets[place] = octet
+        let address = IPAddress.v4(octets.reduce(0) { $0 << 8 | $1 })
+        #expect(address.description == octets.map { "\($0)" }.joined(separator: "."))
+      }
+    }
+  }
+
   @Test("keeps its 128 bits through printing and reading, for many patterns of zero groups")
   func roundTrip() {
     for pattern in 0..<256 {
@@ -146,18 +158,5 @@ struct EndpointAddressTests {
     #expect(SocketAddress.ip(.v4(0x7f00_0001), port: 80).description == "127.0.0.1:80")
     #expect(SocketAddress.ip(.v6(high: 0, low: 1), port: 80).description == "[::1]:80")
     #expect(SocketAddress.unix("/path").description == "unix:/path")
-  }
-
-  @Test("every octet is written in decimal, in each of its places")
-  func octets() {
-    for octet in UInt32(0)..<256 {
-      for shift: UInt32 in [0, 8, 16, 24] {
-        let address = IPAddress.v4(0x0163_0a64 & ~(255 << shift) | octet << shift)
-        var text: [UInt8] = []
-        address.append(to: &text)
-        #expect(address.description == String(decoding: text, as: UTF8.self))
-        #expect(IPAddress(parsing: address.description) == address)
-      }
-    }
   }
 }

@@ -26,15 +26,15 @@ struct TextRunsTests {
     }
   }
 
-  @Test("a run of visible ASCII ends at bytes from 0x80 up as well")
-  func visible() {
+  @Test("a run of ASCII ends at bytes from 0x80 up as well")
+  func onlyASCII() {
     for byte in UInt8.min...UInt8.max {
       for position in 0..<20 {
         var bytes = [UInt8](repeating: UInt8(ascii: "a"), count: 20)
         bytes[position] = byte
         let ends = byte < 0x20 || byte >= 0x7f
         for count in [position + 1, 20] {
-          let end = ASCII.endOfText(bytes.span, 0..<count, isVisible: true)
+          let end = ASCII.endOfText(bytes.span, 0..<count, onlyASCII: true)
           #expect(end == (ends ? position : count))
         }
       }
@@ -92,7 +92,9 @@ struct TextRunsTests {
         for byte in UInt8.min...UInt8.max {
           other[position] = byte
           let isSame = ASCII.equalsIgnoringCase(other.span, name)
+          let isEqual = ASCII.equals(other.span, name)
           #expect(isSame == (ASCII.lowercased(byte) == bytes[position]))
+          #expect(isEqual == (byte == bytes[position]))
         }
       }
     }

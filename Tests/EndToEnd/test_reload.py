@@ -180,6 +180,26 @@ def test_what_waits_for_a_start_is_told_to_whoever_reloads_and_asks(backend):
         assert not ask(port, "/config").text.startswith("#")
 
 
+def test_limits_of_answers_hold_for_connections_to_backends_that_wait():
+    def serve(exchange):
+        exchange.read_body()
+        exchange.head(200, [("X-Long", "x" * 12_000), ("Content-Length", 0)])
+
+    def text(limit):
+        return configuration(port, [f"127.0.0.1:{backend.port}"], limits={"response_head": limit})
+    port = free_port()
+    with HTTPBackend(serve) as backend, run_gateway(text("32KiB"), [port]) as running:
+        assert get(port)[0] == 200
+        reload(running, text("8KiB"))
+        assert get(port)[0] == 502
+        reload(running, text("32KiB"))
+        assert [get(port)[0] for _ in range(2)] == [200, 200]
+        reload(running, text("8KiB"))
+        assert get(port)[0] == 502
+        # The one that had waited each time, and one after each answer that was refused.
+        assert len(backend.connections) == 2
+
+
 def test_counts_of_connections_survive_a_reload():
     def holding(name):
         def serve(wire):

@@ -141,6 +141,25 @@ struct HTTP2HeadTests {
     #expect(throws: refusal.violation) { _ = try fields.finish(ends: true) }
   }
 
+  @Test(
+    "crumbs are one cookie, at the place of the first one that is not empty",
+    arguments: [
+      (["a=1"], "a=1"), (["a=1", "b=2", "c=3"], "a=1; b=2; c=3"), (["", "a=1"], "a=1"),
+      (["", ""], nil), (["a=1", "", "b=2"], "a=1; ; b=2"),
+    ] as [([String], String?)])
+  func crumbs(_ crumbs: [String], _ cookie: String?) throws {
+    let fields = crumbs.flatMap { [("cookie", $0), ("x-a", "b")] }
+    let head = try #require(verdict(getFields + fields).heads[1])
+    #expect(head.onlyValue(of: .cookie).map(head.string) == cookie)
+    let names = head.fields.map { head.string($0.name) }
+    #expect(names.count { $0 == "cookie" } == (cookie == nil ? 0 : 1))
+    #expect(names.count { $0 == "x-a" } == crumbs.count)
+    if let first = crumbs.firstIndex(where: { !$0.isEmpty }) {
+      // Behind `host`, and an `x-a` of each empty crumb before it.
+      #expect(names.firstIndex(of: "cookie") == 1 + first)
+    }
+  }
+
   @Test("at a limit everything that was decoded is given back, and nothing more is kept")
   func dropped() {
     var fields = RequestFields(limits: HTTP2Limits())

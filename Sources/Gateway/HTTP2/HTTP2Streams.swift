@@ -99,7 +99,7 @@ extension Worker where K: ~Copyable {
 
   /// The trailers of the stream's request, as lines, once.
   mutating func takeTrailers(_ id: SlotID) -> [UInt8] {
-    guard case .stream(let link) = connections[id].role, !link.front.trailers.isEmpty,
+    guard case .stream(let link) = connections[id].role,
       let index = link.front.trailers.firstIndex(where: { $0.stream == id })
     else { return [] }
     return link.front.trailers.remove(at: index).lines

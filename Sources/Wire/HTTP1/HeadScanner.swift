@@ -115,7 +115,7 @@ struct HeadScanner: Sendable {
   ) -> Int {
     let end = min(bytes.count, Int(headBytesMax), start + Int(lineBytesMax))
     guard position < end else { return position }
-    return ASCII.endOfText(bytes, position..<end, isVisible: kind == .requestLine)
+    return ASCII.endOfText(bytes, position..<end, onlyASCII: kind == .requestLine)
   }
 
   private func check(

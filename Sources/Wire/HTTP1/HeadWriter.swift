@@ -107,15 +107,17 @@ public struct HeadWriter: Sendable {
     }
   }
 
-  /// `host:port`.
-  public mutating func field(_ name: StaticString, _ host: Span<UInt8>, port: UInt16) {
-    guard ASCII.isFieldValue(host) else { return }
+  /// A field whose value is `host:port`. False, and nothing written, when the host cannot be.
+  @discardableResult
+  public mutating func field(_ name: StaticString, _ host: Span<UInt8>, port: UInt16) -> Bool {
+    guard ASCII.isFieldValue(host) else { return false }
     ASCII.append(name, to: &bytes)
     ASCII.append(": ", to: &bytes)
     ASCII.append(host, to: &bytes)
     bytes.append(UInt8(ascii: ":"))
     ASCII.appendDecimal(UInt64(port), to: &bytes)
     endLine()
+    return true
   }
 
   public mutating func field(_ name: StaticString, decimal value: UInt64) {

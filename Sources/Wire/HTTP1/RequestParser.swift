@@ -7,8 +7,8 @@ import Bytes
 public struct RequestParser: Sendable {
   private var scanner: HeadScanner
   private var framing = FramingFields()
-  /// Of the request line; nil until that has been read. The rest of the line is read again at the
-  /// end instead of being kept: every connection holds a parser for as long as it lives.
+  /// Of the request line; nil until that has been read. The rest of the line of a head in pieces is
+  /// read again at the end instead of being kept: every connection holds a parser for as long as it lives.
   private var version: HTTPVersion?
   private var hasHost = false
   private var lineStart: UInt32 = 0

@@ -22,7 +22,8 @@ public struct ResponseHead: MessageHead, Sendable {
 public struct ResponseParser: Sendable {
   private var scanner: HeadScanner
   private var framing = FramingFields()
-  /// Of the status line; nil until that has been read. The rest of it is read again at the end.
+  /// Of the status line; nil until that has been read. The rest of it is read again at the end, when
+  /// the head has come in pieces.
   private var version: HTTPVersion?
   private var lineEnd: UInt32 = 0
 

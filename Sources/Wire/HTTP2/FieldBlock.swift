@@ -1,5 +1,5 @@
-// The fields of a head that we send over HTTP/2. The last line of defence of that direction: nothing
-// gets in here that a receiver could take for something else.
+// The fields of a head that we send over HTTP/2. The last line of defence of that direction: no field
+// that a receiver could take for something else gets in, unless a parser of ours has checked it already.
 
 internal import Bytes
 
@@ -47,13 +47,12 @@ public struct FieldBlock: Sendable {
     return true
   }
 
-  /// The same with a field of `head` as a parser has found and checked it.
-  @discardableResult
-  public mutating func append(_ field: Field, of head: Span<UInt8>) -> Bool {
+  /// Adds a field that a parser has found in `head`, and checked: none of its bytes is looked at again.
+  /// One that belongs to a connection is left out.
+  public mutating func append(_ field: Field, of head: Span<UInt8>) {
     let value = head.extracting(field.value)
-    guard !Self.isConnectionSpecific(field.known, value) else { return false }
+    guard !Self.isConnectionSpecific(field.known, value) else { return }
     add(head.extracting(field.name), value)
-    return true
   }
 
   private mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {

@@ -102,6 +102,8 @@ struct RequestFields {
     case .cookie:
       // Section 8.2.3: crumbs are one field to everybody else.
       guard let first = cookieField else {
+        // Cookies do not begin with `; `.
+        if value.isEmpty { return }
         cookieField = fields.count
         return appendField(known, name, value)
       }
@@ -156,6 +158,7 @@ struct RequestFields {
     let host = try appendHost(https: try isHTTPS())
     let (range, target) = try target(method)
     guard let path = target.path else { throw .malformedTarget }
+    // Not copied: what room `bytes` has left is no more than it holds, and goes with the head.
     return RequestHead(
       bytes: bytes, fields: fields, version: .http2, method: method,
       target: range, path: path, query: target.query, host: host, protocolName: protocolName,
