@@ -52,8 +52,9 @@ def test_a_whole_request_in_one_write_has_its_trailers():
     sums = {}
 
     def serve(exchange):
-        exchange.answer(exchange.read_body())
+        body = exchange.read_body()
         sums[exchange.path] = exchange.request.trailers
+        exchange.answer(body)
 
     with HTTPBackend(serve) as backend, proxy(backend) as running:
         with h2raw.connect(running.address) as c:
