@@ -148,6 +148,7 @@ extension OutgoingHead where Sink == HeadWriter {
   ) -> Bool {
     let bytes = head.bytes
     let path = bytes.span.extracting(head.path)
+    // As most are, written from where it lies.
     guard rewrite.isNeeded else { return requestLine(method, path: path, head) }
     guard let rewritten = rewrite.apply(path) else { return false }
     return requestLine(method, path: rewritten.span, head)

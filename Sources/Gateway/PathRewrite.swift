@@ -18,9 +18,9 @@ struct PathRewrite: Sendable, Equatable {
 
   /// The new path, which begins with one `/`. Nil when there is no such path: where the rest begins
   /// with an empty segment (`/chat//admin` is none of the routes that guard `/admin`, and would be it
-  /// to the backend), or where the path does not begin with what is to be taken off. Only for a path
-  /// that is to be changed (`isNeeded`).
+  /// to the backend), or where the path does not begin with what is to be taken off.
   func apply(_ path: Span<UInt8>) -> [UInt8]? {
+    guard isNeeded else { return ASCII.copy(path) }
     guard path.count >= strip.count else { return nil }
     for index in strip.indices where strip[index] != path[index] { return nil }
     let rest = path.extracting(strip.count..<path.count)

@@ -13,6 +13,13 @@ private func rewritten(_ path: String, strip: String = "", add: String = "") -> 
 
 @Suite("The path a backend sees")
 struct PathRewriteTests {
+  @Test("without a rewrite it is the one that came, whatever it looks like")
+  func verbatim() {
+    for path in ["/", "/a", "/a/", "//a//b", "/%C3%A9;x=1", "*"] {
+      #expect(rewritten(path) == path)
+    }
+  }
+
   @Test(
     "whole segments are taken off and put in front",
     arguments: [

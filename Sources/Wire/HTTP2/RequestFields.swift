@@ -137,10 +137,17 @@ struct RequestFields {
   ) {
     if fields.isEmpty { fields.reserveCapacity(16) }
     if bytes.isEmpty { bytes.reserveCapacity(512) }
+    fields.append(appendLine(known, name, value))
+  }
+
+  /// The field of a line that is added to `bytes`.
+  private mutating func appendLine(
+    _ known: KnownField, _ name: Span<UInt8>, _ value: Span<UInt8>
+  ) -> Field {
     let start = bytes.count
     ASCII.appendLine(name, value, to: &bytes)
     let (colon, end) = (start + name.count, bytes.count - 2)
-    fields.append(Field(name: start..<colon, value: (colon + 2)..<end, known: known))
+    return Field(name: start..<colon, value: (colon + 2)..<end, known: known)
   }
 
   /// The trailers that may be passed on, as lines, when the block is complete.
@@ -229,9 +236,7 @@ struct RequestFields {
   private mutating func joinCookie() throws(HTTPViolation) {
     guard !cookie.isEmpty, let first = cookieField else { return }
     guard cookie.count + 8 <= limits.lineBytesMax else { throw .lineTooLong }
-    let (start, cookie) = (bytes.count, self.cookie)
-    ASCII.withSpan("cookie") { ASCII.appendLine($0, cookie.span, to: &bytes) }
-    let (colon, end) = (start + 6, bytes.count - 2)
-    fields[first] = Field(name: start..<colon, value: (colon + 2)..<end, known: .cookie)
+    let cookie = self.cookie
+    fields[first] = ASCII.withSpan("cookie") { appendLine(.cookie, $0, cookie.span) }
   }
 }
