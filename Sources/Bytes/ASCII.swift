@@ -101,18 +101,7 @@ public enum ASCII {
 
   /// Appends `value` in decimal digits.
   public static func appendDecimal(_ value: UInt64, to text: inout [UInt8]) {
-    // 64 bits have at most 20 digits; the last one is found first.
-    var digits = InlineArray<20, UInt8>(repeating: 0)
-    var start = digits.count
-    var rest = value
-    repeat {
-      start -= 1
-      digits[start] = 0x30 + UInt8(rest % 10)
-      rest /= 10
-    } while rest > 0
-    text.append(addingCapacity: digits.count - start) { out in
-      for index in start..<digits.count { out.append(digits[index]) }
-    }
+    DecimalDigits(value).withSpan { append($0, to: &text) }
   }
 
   /// Appends the lowest `digits` hexadecimal digits of `value`, in lower case; 1 to 16.
@@ -145,5 +134,52 @@ public enum ASCII {
     unsafe text.append(
       contentsOf: UnsafeBufferPointer(
         start: literal.utf8Start, count: literal.utf8CodeUnitCount))
+  }
+}
+
+/// A number as text, without an allocation.
+public struct DecimalDigits {
+  // 64 bits have at most 20 digits; the last one is found first. One place more for what goes in front.
+  private var digits = InlineArray<21, UInt8>(repeating: 0)
+  private var start = 21
+
+  /// `lead`: what stands in front of it.
+  public init(_ value: UInt64, behind lead: UInt8? = nil) {
+    var rest = value
+    repeat {
+      put(0x30 + UInt8(rest % 10))
+      rest /= 10
+    } while rest > 0
+    if let lead { put(lead) }
+  }
+
+  private mutating func put(_ byte: UInt8) {
+    start -= 1
+    digits[start] = byte
+  }
+
+  public func withSpan<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+    body(digits.span.extracting(start..<digits.count))
+  }
+}
+
+/// Two numbers as 32 hexadecimal digits in lower case, without an allocation.
+public struct HexDigits {
+  private var words: InlineArray<4, UInt64>
+
+  public init(_ first: UInt64, _ second: UInt64) {
+    words = [
+      ASCII.hexDigits(UInt32(truncatingIfNeeded: first >> 32)).bigEndian,
+      ASCII.hexDigits(UInt32(truncatingIfNeeded: first)).bigEndian,
+      ASCII.hexDigits(UInt32(truncatingIfNeeded: second >> 32)).bigEndian,
+      ASCII.hexDigits(UInt32(truncatingIfNeeded: second)).bigEndian,
+    ]
+  }
+
+  public func withSpan<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+    // Safety: the words' own bytes, lent for the call.
+    unsafe words.span.withUnsafeBytes {
+      body(unsafe $0.assumingMemoryBound(to: UInt8.self).span)
+    }
   }
 }

@@ -48,7 +48,8 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   @usableFromInline var firstFree: UInt32 = .max
   @usableFromInline var slotsMade = 0
   public let capacity: Int
-  public private(set) var count = 0
+  @usableFromInline var taken = 0
+  public var count: Int { taken }
 
   public init(capacity: Int) {
     self.capacity = min(max(capacity, 0), Int(UInt32.max) - 1)
@@ -87,17 +88,20 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
   }
 
   /// Nil when all `capacity` slots are taken; the element is dropped then.
+  // Inlined, so that the element is made where it will be.
+  @inlinable @inline(__always)
   public mutating func insert(_ element: consuming Element) -> SlotID? {
-    guard count < capacity else { return nil }
+    guard taken < capacity else { return nil }
     let index = takeFreeIndex()
     unsafe header(index).pointee.generation &+= 1
     // Safety: the slot was free, so its memory holds no element.
     unsafe self.element(index).initialize(to: element)
-    count += 1
+    taken += 1
     return SlotID(index: UInt32(index), generation: unsafe header(index).pointee.generation)
   }
 
-  private mutating func takeFreeIndex() -> Int {
+  @usableFromInline
+  mutating func takeFreeIndex() -> Int {
     if firstFree != .max {
       let index = Int(firstFree)
       firstFree = unsafe header(index).pointee.nextFree
@@ -136,7 +140,7 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
     unsafe header(Int(id.index)).pointee.generation &+= 1
     unsafe header(Int(id.index)).pointee.nextFree = firstFree
     firstFree = id.index
-    count -= 1
+    taken -= 1
   }
 
   /// The tenant of a current id. Check `contains` first: a stale id here is a fault of ours.

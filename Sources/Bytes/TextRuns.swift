@@ -130,11 +130,19 @@ extension ASCII {
   public static func appendLine(
     _ name: Span<UInt8>, _ value: Span<UInt8>, to text: inout [UInt8]
   ) {
-    text.append(addingCapacity: name.count + value.count + 4) { line in
+    text.append(addingCapacity: name.count + value.count + 4) { $0.putLine(name, value) }
+  }
+
+  /// The same with `end` behind the value.
+  public static func appendLine(
+    _ name: Span<UInt8>, _ value: Span<UInt8>, _ end: Span<UInt8>, to text: inout [UInt8]
+  ) {
+    text.append(addingCapacity: name.count + value.count + end.count + 4) { line in
       line.put(name)
       line.append(UInt8(ascii: ":"))
       line.append(UInt8(ascii: " "))
       line.put(value)
+      line.put(end)
       line.append(UInt8(ascii: "\r"))
       line.append(UInt8(ascii: "\n"))
     }
@@ -189,19 +197,6 @@ extension ASCII {
     return word
   }
 
-  /// 32 hexadecimal digits, in lower case.
-  public static func hex(_ first: UInt64, _ second: UInt64) -> [UInt8] {
-    var digits: [UInt8] = []
-    digits.reserveCapacity(32)
-    digits.append(addingCapacity: 32) { text in
-      text.put(hexDigits(UInt32(truncatingIfNeeded: first >> 32)))
-      text.put(hexDigits(UInt32(truncatingIfNeeded: first)))
-      text.put(hexDigits(UInt32(truncatingIfNeeded: second >> 32)))
-      text.put(hexDigits(UInt32(truncatingIfNeeded: second)))
-    }
-    return digits
-  }
-
   /// Lends the literal's bytes.
   public static func withSpan<Result>(
     _ literal: StaticString, _ body: (Span<UInt8>) -> Result
@@ -213,18 +208,6 @@ extension ASCII {
 }
 
 extension OutputSpan<UInt8> {
-  /// The highest byte of `word` first.
-  fileprivate mutating func put(_ word: UInt64) {
-    invariant(freeCapacity >= 8, "no room for the bytes")
-    // Safety: eight bytes are free behind the initialised ones, and are initialised here.
-    unsafe withUnsafeMutableBufferPointer { target, initialized in
-      guard let start = target.baseAddress else { return }
-      unsafe UnsafeMutableRawPointer(start + initialized).storeBytes(
-        of: word.bigEndian, as: UInt64.self)
-      initialized += 8
-    }
-  }
-
   @inline(__always)
   fileprivate mutating func put(_ bytes: Span<UInt8>) {
     unsafe extend(by: bytes) { unsafe Self.copy($0, $1, $2) }
@@ -233,6 +216,30 @@ extension OutputSpan<UInt8> {
   @inline(__always)
   fileprivate mutating func putLowercased(_ bytes: Span<UInt8>) {
     unsafe extend(by: bytes) { unsafe Self.copyLowercased($0, $1, $2) }
+  }
+
+  /// In one piece: a check of the room for each part took longer than the parts.
+  @inline(__always)
+  fileprivate mutating func putLine(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+    let (nameCount, valueCount) = (name.count, value.count)
+    invariant(nameCount + valueCount + 4 <= freeCapacity, "no room for the line")
+    // Safety: so many bytes are free behind the initialised ones, and all of them are initialised here.
+    unsafe withUnsafeMutableBufferPointer { target, initialized in
+      guard let base = target.baseAddress else { return }
+      let colon = unsafe base + initialized + nameCount
+      let end = unsafe colon + 2 + valueCount
+      unsafe name.withUnsafeBufferPointer {
+        if let from = $0.baseAddress { unsafe Self.copy(from, base + initialized, nameCount) }
+      }
+      unsafe value.withUnsafeBufferPointer {
+        if let from = $0.baseAddress { unsafe Self.copy(from, colon + 2, valueCount) }
+      }
+      unsafe colon[0] = UInt8(ascii: ":")
+      unsafe colon[1] = UInt8(ascii: " ")
+      unsafe end[0] = UInt8(ascii: "\r")
+      unsafe end[1] = UInt8(ascii: "\n")
+      initialized += nameCount + valueCount + 4
+    }
   }
 
   /// Safety: `copy` initialises as many bytes as it is told, at its second argument.

@@ -37,7 +37,7 @@ enum ExchangeTimeout {
 final class Attempt {
   let asked: AnsweredRequest
   /// The head for the backend.
-  var request: [UInt8]
+  @safe @exclusivity(unchecked) var request: [UInt8]
   /// Nil for a plain request.
   let upgrade: UpgradeTerms?
   /// The exchange is only a question, which the client does not see: whether this may be passed on.
@@ -45,7 +45,7 @@ final class Attempt {
   private let address: IPAddress?
   private let isSecure: Bool
   /// In the order they were taken.
-  var tried = TriedEndpoints()
+  @safe @exclusivity(unchecked) var tried = TriedEndpoints()
   var informational = 0
   /// What the head says about where it belongs, and the table it says that of.
   private var affinity = ClientAffinity()
@@ -138,6 +138,8 @@ struct Exchange: ~Copyable {
   var deadline = MonotonicTime.never
   var armedAt = MonotonicTime.never
 
+  // Inlined, so that it is made where it will be.
+  @inline(__always)
   init(
     client: SlotID, route: RoutePlan, upstream: WorkerUpstream, attempt: Attempt,
     now: MonotonicTime

@@ -3,6 +3,7 @@
 // that is no trusted proxy's is the client.
 
 import Bytes
+import Telemetry
 import Wire
 
 /// What is known about the client of one request, once its head is complete.
@@ -26,8 +27,7 @@ struct ClientIdentity: Sendable {
   /// What the client asked for: its Host, or what a trusted proxy says that was.
   let authority: Authority?
   let port: UInt16
-  /// 1 to 128 visible ASCII bytes.
-  let requestID: [UInt8]
+  let requestID: RequestID
 
   /// `localPort`: of the listener, nil for a unix socket. `random`: for a request id of our own.
   init(
@@ -52,7 +52,7 @@ struct ClientIdentity: Sendable {
       ?? (saidHTTPS == nil && saidHost == nil ? localPort : nil)
       ?? authority?.effectivePort(https: isHTTPS) ?? 0
     let keptID = isTrusted ? Self.keptID(head) : nil
-    requestID = keptID ?? ASCII.hex(random.0, random.1)
+    requestID = keptID.map { .kept($0) } ?? .made(random.0, random.1)
   }
 
   // MARK: What a trusted proxy says

@@ -11,7 +11,7 @@ import Wire
 /// What such an exchange has beside the rest; a refused upgrade has it from the refusal on.
 final class Forwarding {
   /// Follows the request's body.
-  var request: BodyFraming
+  @safe @exclusivity(unchecked) var request: BodyFraming
   var isRequestComplete: Bool
   /// Of its content, so far.
   var requestBytes: UInt64 = 0
@@ -28,7 +28,7 @@ final class Forwarding {
   var usesPool = true
 
   /// Follows the response's body.
-  var response = BodyFraming(.none)
+  @safe @exclusivity(unchecked) var response = BodyFraming(.none)
   var chunksResponse = false
   /// The chunk that ends the response has gone out with its last content.
   var hasSentEnd = false
@@ -60,7 +60,7 @@ final class Forwarding {
 
 extension Worker where K: ~Copyable {
   mutating func beginForwarding(
-    _ id: SlotID, _ pending: PendingRequest, _ granted: [GrantedField]
+    _ id: SlotID, _ pending: consuming PendingRequest, _ granted: [GrantedField]
   ) {
     let (plan, request) = (pending.plan, pending.request)
     let outgoing = UpstreamRequest.plain(

@@ -5,6 +5,7 @@
 
 import Bytes
 import Configuration
+import Telemetry
 import Wire
 
 /// One complete response.
@@ -36,10 +37,10 @@ struct LocalResponse {
   /// The answer for a fault, nil where the table has none. It closes the connection where the fault
   /// asks for it or `closes` does. `requestID`: what its log line can be found by; nil where no
   /// request could be read.
-  static func fault(_ fault: Fault, closes: Bool, requestID: [UInt8]? = nil) -> LocalResponse? {
+  static func fault(_ fault: Fault, closes: Bool, requestID: RequestID? = nil) -> LocalResponse? {
     guard let status = fault.status else { return nil }
     var text = "\(status) \(Self.reason(status))\n\n\(Self.explanation(fault))\n"
-    if let requestID { text += "\nRequest: \(printable(requestID))\n" }
+    if let requestID { text += "\nRequest: \(printable(requestID.text))\n" }
     return plain(status, text, closes: closes || fault.closesConnection)
   }
 
@@ -47,14 +48,14 @@ struct LocalResponse {
   /// or more than one; `own`: what same-origin would be; `why`: the check's verdict.
   static func originRefused(
     _ origin: [UInt8]?, own: Origin?, why: OriginPolicy.Reason, closes: Bool,
-    requestID: [UInt8]? = nil
+    requestID: RequestID? = nil
   ) -> LocalResponse {
     let came = origin.map { printable($0) } ?? "none"
     var text = "403 \(reason(403))\n\nThe origin of this WebSocket is not allowed here.\n\n"
     text += "Origin that was sent:   \(came)\n"
     if let own { text += "Origin of this address: \(own)\n" }
     text += "\n" + advice(why) + "\n"
-    if let requestID { text += "\nRequest: \(printable(requestID))\n" }
+    if let requestID { text += "\nRequest: \(printable(requestID.text))\n" }
     return plain(403, text, closes: closes)
   }
 

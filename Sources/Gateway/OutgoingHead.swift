@@ -4,6 +4,7 @@
 
 import Bytes
 import Configuration
+import Telemetry
 import Wire
 
 /// Where fields are written to: a head of HTTP/1.1, or the fields of a stream. Both refuse bytes that
@@ -33,7 +34,7 @@ extension HeadWriter: FieldSink {
 extension FieldBlock: FieldSink {
   static var takesLines: Bool { false }
   mutating func lines(_ text: Span<UInt8>) -> Bool { false }
-  mutating func field(_ field: Field, of head: Span<UInt8>) { append(field, of: head) }
+  mutating func field(_ field: Field, of head: Span<UInt8>) { append(field) }
   mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool { append(name, value) }
   mutating func field(_ name: StaticString, _ value: Span<UInt8>) -> Bool { append(name, value) }
   mutating func field(_ name: StaticString, literal value: StaticString) { append(name, value) }
@@ -129,6 +130,13 @@ extension OutgoingHead where Sink == HeadWriter {
   mutating func ours(_ name: StaticString, _ authority: Authority) {
     guard let port = authority.port else { return ours(name, authority.host) }
     if isOurs(name) { sink.field(name, authority.host.utf8.span, port: port) }
+  }
+
+  mutating func ours(_ name: StaticString, _ id: RequestID) {
+    switch id {
+    case .made(let first, let second): if isOurs(name) { sink.field(name, hex: first, second) }
+    case .kept(let text): ours(name, text)
+    }
   }
 
   init(_ edits: HeaderEdits) { self.init(edits, HeadWriter()) }

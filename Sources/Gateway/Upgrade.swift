@@ -88,11 +88,14 @@ extension Worker where K: ~Copyable {
       let attempt = exchanges[exchange].attempt, attempt.authorizes == nil
     else { return collectAnswer(exchange, id, bytes) }
     do throws(HTTPViolation) {
-      guard let (head, consumed) = try Self.parse(&connections[id].role, bytes) else {
+      guard let (head, consumed) = try Self.parse(&connections[id].role, bytes, &headRoom) else {
         return connections[id].input.append(bytes)
       }
       let rest = bytes.extracting(consumed..<bytes.count)
-      if head.status >= 200 { return relayFinal(exchange, head, attempt, rest: rest) }
+      if head.status >= 200 {
+        relayFinal(exchange, head, attempt, rest: rest)
+        return headRoom.take(head)
+      }
       connections[id].input.append(rest)
       answered(exchange, head)
       readAnswer(exchange)
@@ -125,8 +128,9 @@ extension Worker where K: ~Copyable {
     _ connection: inout Connection
   ) throws(HTTPViolation) -> ResponseHead? {
     var role = connection.role
+    var room = HeadRoom()
     let parsed = try connection.input.withSpan {
-      (bytes) throws(HTTPViolation) in try parse(&role, bytes)
+      (bytes) throws(HTTPViolation) in try parse(&role, bytes, &room)
     }
     connection.role = role
     guard let (head, consumed) = parsed else { return nil }
@@ -136,15 +140,15 @@ extension Worker where K: ~Copyable {
 
   /// The head and its length, once it is whole.
   private static func parse(
-    _ role: inout ConnectionRole, _ bytes: Span<UInt8>
+    _ role: inout ConnectionRole, _ bytes: Span<UInt8>, _ room: inout HeadRoom
   ) throws(HTTPViolation) -> (ResponseHead, Int)? {
     let parsed: Parsed<ResponseHead>
     switch role {
     case .upstream(var parser):
-      parsed = try parser.parse(bytes)
+      parsed = try parser.parse(bytes, in: &room)
       role = .upstream(parser)
     case .probe(let probe, var parser):
-      parsed = try parser.parse(bytes)
+      parsed = try parser.parse(bytes, in: &room)
       role = .probe(probe, parser)
     case .front, .http2, .stream, .echo: return nil
     }

@@ -128,7 +128,7 @@ enum ClientResponse {
   ) -> ClientHead? {
     guard let nominated = Nominations(of: answer) else { return nil }
     if onStream {
-      var out = OutgoingHead(edits, FieldBlock())
+      var out = OutgoingHead(edits, FieldBlock(of: answer.bytes))
       out.agreed(agreement)
       out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
       if let cookie { out.fixed("set-cookie", cookie) }
@@ -151,7 +151,7 @@ enum ClientResponse {
   ) -> ClientHead? {
     guard let nominated = Nominations(of: answer) else { return nil }
     if onStream {
-      var out = OutgoingHead(edits, FieldBlock())
+      var out = OutgoingHead(edits, FieldBlock(of: answer.bytes))
       relay(answer, nominated, framing, cookie, to: &out)
       return .fields(
         status: UInt16(clamping: answer.status), out.finish(), ends: framing == .none)
@@ -167,7 +167,7 @@ enum ClientResponse {
   static func interim(_ answer: ResponseHead, edits: HeaderEdits, onStream: Bool) -> ClientHead? {
     guard let nominated = Nominations(of: answer) else { return nil }
     if onStream {
-      var out = OutgoingHead(edits, FieldBlock())
+      var out = OutgoingHead(edits, FieldBlock(of: answer.bytes))
       out.fields(of: answer) { field, name in passes(field, name) && !nominated.contains(name) }
       return .interim(status: UInt16(clamping: answer.status), out.finish())
     }

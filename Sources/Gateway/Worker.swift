@@ -50,6 +50,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   let scratch = SharedBuffer(capacity: 256)
   /// HTTP/2 frames on their way out, before encryption.
   let frames = SharedBuffer(capacity: 80 * 1024)
+  var headRoom = HeadRoom()
   var events: [Event] = []
   var casualties: [SlotID] = []
   /// HTTP/2 connections that have something to send: once per turn, so that what many streams have

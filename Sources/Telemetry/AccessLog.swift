@@ -39,6 +39,21 @@ public struct ExchangeName: Sendable, Equatable {
   }
 }
 
+/// What a request is called in the X-Request-Id that its backend is told, and in its log line.
+public enum RequestID: Sendable, Equatable {
+  /// Ours, which only becomes text where somebody reads it.
+  case made(UInt64, UInt64)
+  /// A trusted proxy's: 1 to 128 visible ASCII bytes.
+  case kept([UInt8])
+
+  public var text: [UInt8] {
+    switch self {
+    case .made(let first, let second): HexDigits(first, second).withSpan { ASCII.copy($0) }
+    case .kept(let text): text
+    }
+  }
+}
+
 /// Who and what an exchange is about. Values as they came; they are escaped when written. A class,
 /// because a handshake hands them on several times, and each copy would count ten references.
 public final class ConnectionFacts {
@@ -58,13 +73,12 @@ public final class ConnectionFacts {
   public var endpoint: Optional<String>
   public let origin: [UInt8]?
   public var subprotocol: Optional<[UInt8]>
-  /// The X-Request-Id that the backend is told.
-  public let requestID: [UInt8]?
+  public let requestID: RequestID?
 
   public init(
     name: ExchangeName?, client: String, proto: StaticString, tls: StaticString?, host: [UInt8],
     path: [UInt8], route: String? = nil, endpoint: String? = nil, origin: [UInt8]? = nil,
-    subprotocol: [UInt8]? = nil, requestID: [UInt8]? = nil
+    subprotocol: [UInt8]? = nil, requestID: RequestID? = nil
   ) {
     self.name = name
     self.client = client
@@ -101,7 +115,7 @@ public final class ConnectionFacts {
     if let endpoint { line.field("endpoint", endpoint, limit: limit) }
     if let origin { line.field("origin", origin, limit: limit) }
     if let subprotocol { line.field("subprotocol", subprotocol, limit: limit) }
-    if let requestID { line.field("request_id", requestID, limit: limit) }
+    if let requestID { line.field("request_id", requestID.text, limit: limit) }
   }
 }
 

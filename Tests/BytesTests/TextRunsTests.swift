@@ -62,7 +62,7 @@ struct TextRunsTests {
 
   @Test("two numbers are 32 hexadecimal digits")
   func digits32() {
-    let text = ASCII.hex(0x0123_4567_89ab_cdef, 0xfedc_ba98_0000_0001)
+    let text = HexDigits(0x0123_4567_89ab_cdef, 0xfedc_ba98_0000_0001).withSpan { ASCII.copy($0) }
     #expect(String(decoding: text, as: UTF8.self) == "0123456789abcdeffedcba9800000001")
   }
 

@@ -7,7 +7,7 @@ private let made = "0123456789abcdeffedcba9876543210"
 private let trusted = "10.0.0.1"
 
 private func id(_ identity: ClientIdentity) -> String {
-  String(decoding: identity.requestID, as: UTF8.self)
+  String(decoding: identity.requestID.text, as: UTF8.self)
 }
 
 @Suite("Who the client is")

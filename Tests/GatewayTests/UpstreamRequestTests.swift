@@ -333,13 +333,17 @@ extension ClientHead {
     return bytes
   }
 
-  /// The status, then the fields.
+  /// The status, then the fields, their names in lower case as they leave the library.
   fileprivate var lines: [String]? {
     guard case .fields(let status, let fields, _) = self else { return nil }
     return [String(status)]
       + fields.entries.map { entry in
-        [entry.name, entry.value].map { String(decoding: fields.bytes[$0], as: UTF8.self) }
-          .joined(separator: ": ")
+        let source = entry.isOfHead ? fields.head : fields.bytes
+        let (name, value) = (Int(entry.name), Int(entry.value))
+        let texts = [
+          source[name..<name + Int(entry.nameCount)], source[value..<value + Int(entry.valueCount)],
+        ].map { String(decoding: $0, as: UTF8.self) }
+        return texts[0].lowercased() + ": " + texts[1]
       }
   }
 }

@@ -237,4 +237,32 @@ struct HTTP2HeadTests {
     // `:status 404` is entry 13 of the static table.
     #expect(it.collect().first?.payload.first == 0x8d)
   }
+
+  @Test("fields passed on from a head are in lower case on the wire, beside ours")
+  func fieldsOfHead() throws {
+    let text = "HTTP/1.1 200 OK\r\nX-Name:  Some Value \r\nConnection: close\r\nDATE: x\r\n\r\n"
+    var parser = ResponseParser(
+      limits: HeadLimits(headBytesMax: 1_000, fieldsMax: 10, lineBytesMax: 1_000))
+    guard case .done(let head, _) = try parser.parse(Array(text.utf8).span) else {
+      Issue.record("no head")
+      return
+    }
+    var passed = FieldBlock(of: head.bytes)
+    var ours = FieldBlock()
+    for field in head.fields { passed.append(field) }
+    for (name, value) in [("x-name", "Some Value"), ("date", "x")] {
+      ours.append(Array(name.utf8).span, Array(value.utf8).span)
+    }
+    for decimal in [0, 9, 10, 18_446_744_073_709_551_615] as [UInt64] {
+      passed.append("Content-Length", decimal: decimal)
+      ours.append("content-length", Array(String(decimal).utf8).span)
+    }
+    #expect(passed.count == 6)
+    let payloads = [passed, ours].map { fields in
+      let it = verdict(getFields)
+      it.session.respond(1, status: 200, fields: fields, ends: true)
+      return it.collect().first?.payload
+    }
+    #expect(payloads[0] != nil && payloads[0] == payloads[1])
+  }
 }

@@ -315,8 +315,9 @@ struct HTTP2TrailerTests {
     func fields(_ lines: String) -> [String] {
       let block = FieldBlock(trailers: Array(lines.utf8).span)
       return block.entries.map { entry in
-        String(decoding: block.bytes[entry.name], as: UTF8.self) + "="
-          + String(decoding: block.bytes[entry.value], as: UTF8.self)
+        [(entry.name, entry.nameCount), (entry.value, entry.valueCount)]
+          .map { String(decoding: block.bytes[Int($0.0)..<Int($0.0 + $0.1)], as: UTF8.self) }
+          .joined(separator: "=")
       }
     }
     #expect(fields("") == [])

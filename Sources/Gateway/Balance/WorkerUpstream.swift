@@ -7,9 +7,10 @@ import Bytes
 final class WorkerUpstream {
   private(set) var plan: UpstreamPlan
   private(set) var table: EndpointTable
-  var turn: BalanceTurn
+  // As in HTTP2Front.
+  @safe @exclusivity(unchecked) var turn: BalanceTurn
   /// In the order of their coming; some may have ended since.
-  var waiting: [SlotID] = []
+  @safe @exclusivity(unchecked) var waiting: [SlotID] = []
   private let worker: Int
 
   init(_ plan: UpstreamPlan, _ table: EndpointTable, worker: Int, now: MonotonicTime) {

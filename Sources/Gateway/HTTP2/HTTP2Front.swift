@@ -15,12 +15,14 @@ final class HTTP2Front {
 
   let session: HTTP2Session
   let carrier: SlotID
+  // Lists are not checked for exclusive access, here and in what else an exchange holds: one worker has
+  // them, no accessor calls out while it holds one, and each check costs as much as a short search.
   /// The slots of its streams, in no order.
-  var streams: [SlotID] = []
+  @safe @exclusivity(unchecked) var streams: [SlotID] = []
   /// Requests that have not been looked at.
-  var waiting: [WaitingRequest] = []
+  @safe @exclusivity(unchecked) var waiting: [WaitingRequest] = []
   /// Of requests that are complete but not all on their way.
-  var trailers: [WaitingTrailers] = []
+  @safe @exclusivity(unchecked) var trailers: [WaitingTrailers] = []
   /// Bytes of all streams that the session holds.
   var queued = 0
   /// Some of its streams wait for their client's end, and for nothing else.

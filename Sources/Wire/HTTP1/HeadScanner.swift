@@ -27,12 +27,22 @@ public enum Parsed<Value> {
 
 extension Parsed: Sendable where Value: Sendable {}
 
-/// One field line. Ranges are offsets into the bytes of its head.
+/// One field line. Ranges are offsets into the bytes of its head, and kept in half the room: each request
+/// has a dozen of them or two, which are read again and again.
 public struct Field: Sendable, Equatable {
-  public let name: Range<Int>
-  /// Without the blanks around it; may be empty.
-  public let value: Range<Int>
+  private let nameStart, nameEnd, valueStart, valueEnd: UInt32
   public let known: KnownField
+
+  public var name: Range<Int> { Int(nameStart)..<Int(nameEnd) }
+  /// Without the blanks around it; may be empty.
+  public var value: Range<Int> { Int(valueStart)..<Int(valueEnd) }
+
+  /// No head is longer than 2 GiB, whatever its limit.
+  init(name: Range<Int>, value: Range<Int>, known: KnownField) {
+    (nameStart, nameEnd) = (UInt32(name.lowerBound), UInt32(name.upperBound))
+    (valueStart, valueEnd) = (UInt32(value.lowerBound), UInt32(value.upperBound))
+    self.known = known
+  }
 
   /// The whole line in the bytes of its head, if it stands there as it would be written.
   public func line(in head: Span<UInt8>) -> Range<Int>? {
@@ -66,11 +76,18 @@ struct HeadScanner: Sendable {
     fieldsMax = clamp(limits.fieldsMax)
   }
 
-  /// For the next head.
-  mutating func startOver() {
+  /// For the next head. Returns the fields of this one.
+  mutating func startOver() -> [Field] {
     examined = 0
     lineStart = 0
-    fields = []
+    var found: [Field] = []
+    swap(&found, &fields)
+    return found
+  }
+
+  /// Lends it an empty list with room.
+  mutating func use(_ room: inout [Field]) {
+    if fields.isEmpty { swap(&fields, &room) }
   }
 
   /// The next complete line without its CRLF, or nil when there is none yet. Bytes that may not

@@ -111,20 +111,22 @@ public struct HeadWriter: Sendable {
   @discardableResult
   public mutating func field(_ name: StaticString, _ host: Span<UInt8>, port: UInt16) -> Bool {
     guard ASCII.isFieldValue(host) else { return false }
-    ASCII.append(name, to: &bytes)
-    ASCII.append(": ", to: &bytes)
-    ASCII.append(host, to: &bytes)
-    bytes.append(UInt8(ascii: ":"))
-    ASCII.appendDecimal(UInt64(port), to: &bytes)
-    endLine()
+    DecimalDigits(UInt64(port), behind: UInt8(ascii: ":")).withSpan { end in
+      ASCII.withSpan(name) { ASCII.appendLine($0, host, end, to: &bytes) }
+    }
     return true
   }
 
   public mutating func field(_ name: StaticString, decimal value: UInt64) {
-    ASCII.append(name, to: &bytes)
-    ASCII.append(": ", to: &bytes)
-    ASCII.appendDecimal(value, to: &bytes)
-    endLine()
+    DecimalDigits(value).withSpan { digits in
+      ASCII.withSpan(name) { ASCII.appendLine($0, digits, to: &bytes) }
+    }
+  }
+
+  public mutating func field(_ name: StaticString, hex first: UInt64, _ second: UInt64) {
+    HexDigits(first, second).withSpan { digits in
+      ASCII.withSpan(name) { ASCII.appendLine($0, digits, to: &bytes) }
+    }
   }
 
   /// The empty line after the fields.

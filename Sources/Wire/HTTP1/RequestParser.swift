@@ -98,7 +98,7 @@ public struct RequestParser: Sendable {
   /// Returns the head's length and starts over.
   private mutating func takeEnd() -> Int {
     let end = scanner.position
-    scanner.startOver()
+    _ = scanner.startOver()
     framing = FramingFields()
     version = nil
     hasHost = false

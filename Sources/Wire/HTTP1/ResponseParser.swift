@@ -4,8 +4,8 @@
 import Bytes
 
 public struct ResponseHead: MessageHead, Sendable {
-  public let bytes: [UInt8]
-  public let fields: [Field]
+  public fileprivate(set) var bytes: [UInt8]
+  public fileprivate(set) var fields: [Field]
   public let version: HTTPVersion
   /// 100 to 599.
   public let status: Int
@@ -36,11 +36,20 @@ public struct ResponseParser: Sendable {
   public mutating func parse(
     _ bytes: Span<UInt8>
   ) throws(HTTPViolation) -> Parsed<ResponseHead> {
+    var room = HeadRoom()
+    return try parse(bytes, in: &room)
+  }
+
+  /// The same, with the head in memory that another one had.
+  public mutating func parse(
+    _ bytes: Span<UInt8>, in room: inout HeadRoom
+  ) throws(HTTPViolation) -> Parsed<ResponseHead> {
+    scanner.use(&room.fields)
     // Of this call; it is read again when the head comes in pieces.
     var found: StatusLine?
     while let range = try scanner.nextLine(bytes, version == nil ? .statusLine : .field) {
       if let version {
-        if range.isEmpty { return .done(try finish(bytes, found), consumed: takeEnd()) }
+        if range.isEmpty { return try finish(bytes, found, &room) }
         let field = try scanner.takeField(bytes, range)
         try framing.note(field, bytes, version)
       } else {
@@ -54,24 +63,53 @@ public struct ResponseParser: Sendable {
     return .needMore
   }
 
-  private func finish(
-    _ bytes: Span<UInt8>, _ found: StatusLine?
-  ) throws(HTTPViolation) -> ResponseHead {
+  /// The head, behind which the parser starts over.
+  private mutating func finish(
+    _ bytes: Span<UInt8>, _ found: StatusLine?, _ room: inout HeadRoom
+  ) throws(HTTPViolation) -> Parsed<ResponseHead> {
     let line = if let found { found } else { try StatusLine(bytes, 0..<Int(lineEnd)) }
-    return ResponseHead(
-      bytes: ASCII.copy(bytes.extracting(0..<scanner.position)), fields: scanner.fields,
-      version: line.version,
-      status: line.status, reason: line.reason,
-      bodyFraming: try framing.responseLength(status: line.status))
-  }
-
-  /// Returns the head's length and starts over.
-  private mutating func takeEnd() -> Int {
+    let bodyFraming = try framing.responseLength(status: line.status)
     let end = scanner.position
-    scanner.startOver()
+    let copy = room.copy(bytes.extracting(0..<end))
+    let fields = scanner.startOver()
     framing = FramingFields()
     version = nil
-    return end
+    return .done(
+      ResponseHead(
+        bytes: copy, fields: fields, version: line.version, status: line.status,
+        reason: line.reason, bodyFraming: bodyFraming),
+      consumed: end)
+  }
+}
+
+/// Memory of a head that is done with, for the next one: what a worker reads is a head after the other,
+/// and the allocator was asked twice for each. Empty at first.
+public struct HeadRoom: Sendable {
+  /// More is not kept.
+  private static var bytesMax: Int { 4096 }
+  private static var fieldsMax: Int { 64 }
+
+  private var bytes: [UInt8] = []
+  fileprivate var fields: [Field] = []
+
+  public init() {}
+
+  /// Takes the memory of a head that nobody will read again. One that somebody still holds keeps it.
+  public mutating func take(_ head: consuming ResponseHead) {
+    guard head.bytes.capacity <= Self.bytesMax, head.fields.capacity <= Self.fieldsMax else {
+      return
+    }
+    swap(&bytes, &head.bytes)
+    swap(&fields, &head.fields)
+    bytes.removeAll(keepingCapacity: true)
+    fields.removeAll(keepingCapacity: true)
+  }
+
+  fileprivate mutating func copy(_ text: Span<UInt8>) -> [UInt8] {
+    var copy: [UInt8] = []
+    swap(&copy, &bytes)
+    ASCII.append(text, to: &copy)
+    return copy
   }
 }
 

@@ -3,20 +3,37 @@
 
 internal import Bytes
 
-/// Fields with names in lower case, without the pseudo-fields (RFC 9113, section 8.2).
+/// Fields without the pseudo-fields (RFC 9113, section 8.2). Their names are in lower case when they leave
+/// the library, which makes them so while it copies them.
 public struct FieldBlock: Sendable {
+  /// Where a field lies: in `head`, or else in `bytes`.
   struct Entry: Sendable {
-    let name: Range<Int>
-    let value: Range<Int>
+    let isOfHead: Bool
+    let name: UInt32
+    let nameCount: UInt32
+    let value: UInt32
+    let valueCount: UInt32
+
+    fileprivate init(isOfHead: Bool = false, _ name: Range<Int>, _ value: Range<Int>) {
+      self.isOfHead = isOfHead
+      (self.name, nameCount) = (UInt32(name.lowerBound), UInt32(name.count))
+      (self.value, valueCount) = (UInt32(value.lowerBound), UInt32(value.count))
+    }
   }
+  /// Of somebody else, whose fields are passed on from where they lie.
+  let head: [UInt8]
   private(set) var bytes: [UInt8] = []
   private(set) var entries: [Entry] = []
 
-  public init() {}
+  public init() { head = [] }
+
+  /// For fields that a parser has found in `head`, and some of ours.
+  public init(of head: [UInt8]) { self.head = head }
 
   /// The trailers that `BodyFraming.trailers` gives, which are lines of `name: value` CRLF. What the
   /// rules of `append` refuse is left out.
   public init(trailers lines: Span<UInt8>) {
+    head = []
     var start = 0
     while let colon = Self.index(of: UInt8(ascii: ":"), in: lines, from: start),
       let end = Self.index(of: UInt8(ascii: "\r"), in: lines, from: colon)
@@ -49,10 +66,12 @@ public struct FieldBlock: Sendable {
 
   /// Adds a field that a parser has found in `head`, and checked: none of its bytes is looked at again.
   /// One that belongs to a connection is left out.
-  public mutating func append(_ field: Field, of head: Span<UInt8>) {
-    let value = head.extracting(field.value)
-    guard !Self.isConnectionSpecific(field.known, value) else { return }
-    add(head.extracting(field.name), value)
+  public mutating func append(_ field: Field) {
+    let (name, value) = (field.name, field.value)
+    invariant(name.upperBound <= head.count && value.upperBound <= head.count, "another head's")
+    guard !Self.isConnectionSpecific(field.known, head.span.extracting(value)) else { return }
+    if entries.isEmpty { entries.reserveCapacity(16) }
+    entries.append(Entry(isOfHead: true, name, value))
   }
 
   private mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
@@ -60,7 +79,7 @@ public struct FieldBlock: Sendable {
     let start = bytes.count
     ASCII.appendPair(name, value, to: &bytes)
     let end = start + name.count
-    entries.append(Entry(name: start..<end, value: end..<bytes.count))
+    entries.append(Entry(start..<end, end..<bytes.count))
   }
 
   @discardableResult
@@ -68,24 +87,23 @@ public struct FieldBlock: Sendable {
     ASCII.withSpan(name) { append($0, value) }
   }
 
-  @discardableResult
-  public mutating func append(_ name: StaticString, _ value: StaticString) -> Bool {
-    ASCII.withSpan(value) { append(name, $0) }
+  /// A field of ours, whose bytes are known; left out if it belongs to a connection.
+  public mutating func append(_ name: StaticString, _ value: StaticString) {
+    ASCII.withSpan(name) { name in
+      ASCII.withSpan(value) { value in
+        if !Self.isConnectionSpecific(KnownField(name: name), value) { add(name, value) }
+      }
+    }
   }
 
   public mutating func append(_ name: StaticString, decimal value: UInt64) {
-    reserve()
-    let start = bytes.count
-    ASCII.withSpan(name) { ASCII.appendLowercased($0, to: &bytes) }
-    let end = bytes.count
-    ASCII.appendDecimal(value, to: &bytes)
-    entries.append(Entry(name: start..<end, value: end..<bytes.count))
+    DecimalDigits(value).withSpan { digits in ASCII.withSpan(name) { add($0, digits) } }
   }
 
   private mutating func reserve() {
-    guard entries.isEmpty else { return }
-    bytes.reserveCapacity(480)
-    entries.reserveCapacity(16)
+    // Of a head that is passed on little is ours.
+    if bytes.isEmpty { bytes.reserveCapacity(head.isEmpty ? 480 : 96) }
+    if entries.isEmpty { entries.reserveCapacity(16) }
   }
 
   private static func isConnectionSpecific(_ known: KnownField, _ value: Span<UInt8>) -> Bool {

@@ -6,7 +6,7 @@
 /// stream already, which `HTTP2Session.isOpen` knows.
 public enum HTTP2Event: Sendable {
   /// A request whose head passed every check; `ends`: END_STREAM came with it.
-  indirect case request(stream: Int32, RequestHead, ends: Bool)
+  case request(stream: Int32, RequestHead, ends: Bool)
   /// A request to be answered with the violation's status. Its fields have been dropped already;
   /// DATA of it may follow.
   case refused(stream: Int32, HTTPViolation)

@@ -201,22 +201,25 @@ struct NGHTTP2: ~Copyable {
     _ status: UInt16?, _ fields: FieldBlock, _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Int32
   ) -> Int32 {
     let count = fields.entries.count + 1
-    // Safety: ranges of entries lie within the fields' bytes, which stay where they are during the call,
-    // as do the status and its name. The library does not write through these pointers.
+    // Safety: entries lie within the fields' bytes and their head, as FieldBlock sees to; both stay where
+    // they are during the call, as do the status and its name. The library does not write through these pointers.
     return unsafe withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: count) { room in
-      unsafe fields.bytes.withUnsafeBufferPointer { text in
-        unsafe withStatus(status) { status in
-          guard let entries = room.baseAddress else { return -1 }
-          var used = 0
-          if let status = unsafe status {
-            unsafe entries.initialize(to: status)
-            used = 1
+      unsafe fields.head.withUnsafeBufferPointer { head in
+        unsafe fields.bytes.withUnsafeBufferPointer { own in
+          unsafe withStatus(status) { status in
+            guard let entries = room.baseAddress else { return -1 }
+            var used = 0
+            if let status = unsafe status {
+              unsafe entries.initialize(to: status)
+              used = 1
+            }
+            for entry in fields.entries {
+              let text = unsafe entry.isOfHead ? head : own
+              unsafe (entries + used).initialize(to: field(text, entry))
+              used += 1
+            }
+            return unsafe body(entries, used)
           }
-          for entry in fields.entries {
-            unsafe (entries + used).initialize(to: field(text, entry.name, entry.value))
-            used += 1
-          }
-          return unsafe body(entries, used)
         }
       }
     }
@@ -240,13 +243,13 @@ struct NGHTTP2: ~Copyable {
   }
 
   private static func field(
-    _ text: UnsafeBufferPointer<UInt8>, _ name: Range<Int>, _ value: Range<Int>
+    _ text: UnsafeBufferPointer<UInt8>, _ entry: FieldBlock.Entry
   ) -> nghttp2_nv {
     let start = unsafe UnsafeMutablePointer(mutating: text.baseAddress)
     return unsafe nghttp2_nv(
-      name: start.map { unsafe $0 + name.lowerBound },
-      value: start.map { unsafe $0 + value.lowerBound },
-      namelen: name.count, valuelen: value.count, flags: 0)
+      name: start.map { unsafe $0 + Int(entry.name) },
+      value: start.map { unsafe $0 + Int(entry.value) },
+      namelen: Int(entry.nameCount), valuelen: Int(entry.valueCount), flags: 0)
   }
 
   func write(_ id: Int32, _ bytes: Span<UInt8>) {

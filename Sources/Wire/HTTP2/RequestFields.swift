@@ -29,7 +29,10 @@ struct RequestFields {
   init(limits: HTTP2Limits) { self.limits = limits }
 
   /// Forgets everything and gives its memory back.
-  mutating func startOver() { self = RequestFields(limits: limits) }
+  mutating func startOver() {
+    // Mostly it has been done already, behind the block before.
+    if listBytes > 0 || isTrailers || violation != nil { self = RequestFields(limits: limits) }
+  }
 
   /// The same, and what comes is a trailer section.
   mutating func startTrailers() {
@@ -80,18 +83,13 @@ struct RequestFields {
       throw .forbiddenByte
     }
     let range = append(value)
-    if ASCII.equals(name, ":method"), method == nil {
-      method = range
-    } else if ASCII.equals(name, ":scheme"), scheme == nil {
-      scheme = range
-    } else if ASCII.equals(name, ":path"), path == nil {
-      path = range
-    } else if ASCII.equals(name, ":authority"), authority == nil {
-      authority = range
-    } else if ASCII.equals(name, ":protocol"), protocolName == nil {
-      protocolName = range
-    } else {
-      throw .malformedFieldName
+    switch name.count {
+    case 5 where ASCII.equals(name, ":path") && path == nil: path = range
+    case 7 where ASCII.equals(name, ":method") && method == nil: method = range
+    case 7 where ASCII.equals(name, ":scheme") && scheme == nil: scheme = range
+    case 9 where ASCII.equals(name, ":protocol") && protocolName == nil: protocolName = range
+    case 10 where ASCII.equals(name, ":authority") && authority == nil: authority = range
+    default: throw .malformedFieldName
     }
   }
 
@@ -163,22 +161,23 @@ struct RequestFields {
     try Self.check(method: bytes.span.extracting(method))
     try joinCookie()
     let host = try appendHost(https: try isHTTPS())
-    let (range, target) = try target(method)
-    guard let path = target.path else { throw .malformedTarget }
+    let isConnect = ASCII.equals(bytes.span.extracting(method), "CONNECT")
+    let isTunnel = isConnect && protocolName == nil
+    let target = try target(method, isTunnel: isTunnel)
+    guard let path = target.path, let whole = self.path else { throw .malformedTarget }
     // Not copied: what room `bytes` has left is no more than it holds, and goes with the head.
     return RequestHead(
       bytes: bytes, fields: fields, version: .http2, method: method,
-      target: range, path: path, query: target.query, host: host, protocolName: protocolName,
+      target: isTunnel ? authority ?? whole : whole, path: path, query: target.query, host: host,
+      protocolName: protocolName,
       bodyFraming: ends ? .none : contentLength.map { .length($0) } ?? .untilClose)
   }
 
-  /// What `:path` says, and where the target lies. A plain CONNECT has an authority instead of a path
-  /// (section 8.5), and heads always have a path.
+  /// What `:path` says. A plain CONNECT (`isTunnel`) has an authority instead of a path (section 8.5), and
+  /// heads always have a path.
   private mutating func target(
-    _ method: Range<Int>
-  ) throws(HTTPViolation) -> (Range<Int>, RequestTarget) {
-    let isConnect = ASCII.equals(bytes.span.extracting(method), "CONNECT")
-    let isTunnel = isConnect && protocolName == nil
+    _ method: Range<Int>, isTunnel: Bool
+  ) throws(HTTPViolation) -> RequestTarget {
     let allowsAsterisk = ASCII.equals(bytes.span.extracting(method), "OPTIONS")
     if isTunnel {
       bytes.append(UInt8(ascii: "/"))
@@ -190,8 +189,7 @@ struct RequestFields {
     guard isAsterisk || bytes[path.lowerBound] == UInt8(ascii: "/") else {
       throw .malformedTarget
     }
-    let target = try RequestTarget(bytes.span, path, allowsAsterisk: allowsAsterisk)
-    return (isTunnel ? authority ?? path : path, target)
+    return try RequestTarget(bytes.span, path, allowsAsterisk: allowsAsterisk)
   }
 
   private static func check(method: Span<UInt8>) throws(HTTPViolation) {
