@@ -40,7 +40,7 @@ final class Question {
 extension Worker where K: ~Copyable {
   /// Passes the request on, if its route asks nobody or the answer is known; otherwise asks. Nothing of
   /// the request but its head is used before the verdict.
-  mutating func authorize(_ id: SlotID, _ pending: consuming PendingRequest) {
+  mutating func authorize(_ id: SlotID, _ pending: PendingRequest) {
     guard let settings = pending.plan.authorize else { return passOn(id, pending) }
     let key = VerdictCache.Key(
       pending.plan, pending.request.head, settings, secret: shared.process.secret)
@@ -78,9 +78,12 @@ extension Worker where K: ~Copyable {
   }
 
   private mutating func passOn(
-    _ id: SlotID, _ pending: consuming PendingRequest, _ granted: [GrantedField] = []
+    _ id: SlotID, _ pending: PendingRequest, _ granted: [GrantedField] = []
   ) {
-    guard let offer = pending.offer else { return beginForwarding(id, pending, granted) }
+    guard let offer = pending.offer else {
+      return beginForwarding(
+        id, pending.plan, pending.upstream, pending.request, pending.client, granted)
+    }
     beginUpgrade(id, pending, offer, granted)
   }
 

@@ -19,16 +19,25 @@ extension Worker where K: ~Copyable {
   /// Sends the head of an answer; what follows goes out with `send()`.
   mutating func sendHead(_ id: SlotID, _ head: ClientHead) {
     guard connections.contains(id) else { return }
-    switch (head, connections[id].role) {
-    case (.bytes(let bytes), _): send(id, bytes)
-    case (.fields(let status, let fields, let ends), .stream(let link)):
-      link.front.session.respond(link.number, status: status, fields: fields, ends: ends)
-      markForSending(link.front)
-    case (.interim(let status, let fields), .stream(let link)):
+    switch head {
+    case .bytes(let bytes): send(id, bytes)
+    case .fields(let status, let fields, let ends):
+      sendFields(id, status: status, fields, ends: ends)
+    case .interim(let status, let fields):
+      guard case .stream(let link) = connections[id].role else {
+        unreachable("fields are for streams")
+      }
       link.front.session.inform(link.number, status: status, fields: fields)
       markForSending(link.front)
-    case (.fields, _), (.interim, _): unreachable("fields are for streams")
     }
+  }
+
+  mutating func sendFields(_ id: SlotID, status: UInt16, _ fields: FieldBlock, ends: Bool) {
+    guard case .stream(let link) = connections[id].role else {
+      unreachable("fields are for streams")
+    }
+    link.front.session.respond(link.number, status: status, fields: fields, ends: ends)
+    markForSending(link.front)
   }
 
   /// A 1xx of our own.

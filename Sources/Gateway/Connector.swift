@@ -18,7 +18,7 @@ extension Worker where K: ~Copyable {
       return refuse(exchange, .connectFailed)
     }
     let upstream = exchanges[exchange].upstream
-    while let endpoint = takeEndpoint(exchange, attempt) {
+    while let endpoint = takeEndpoint(exchange, attempt, of: upstream) {
       if let host = endpoint.plan.host { UpstreamRequest.setHost(host, in: &attempt.request) }
       if let forwarding = exchanges[exchange].forwarding, forwarding.usesPool,
         upstream.plan.proxyProtocol == .off,

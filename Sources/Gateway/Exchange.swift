@@ -279,6 +279,7 @@ extension Worker where K: ~Copyable {
   mutating func remove(_ exchange: SlotID) {
     guard exchanges.contains(exchange) else { return }
     giveBackEndpoint(exchange)
+    if let attempt = exchanges[exchange].attempt { spareHeads.give(&attempt.request) }
     switch exchanges[exchange].phase {
     case .connecting, .awaitingAnswer:
       if exchanges[exchange].isHandshake { handshakesInFlight -= 1 }

@@ -60,19 +60,18 @@ final class Forwarding {
 
 extension Worker where K: ~Copyable {
   mutating func beginForwarding(
-    _ id: SlotID, _ pending: consuming PendingRequest, _ granted: [GrantedField]
+    _ id: SlotID, _ plan: RoutePlan, _ upstream: WorkerUpstream, _ request: AnsweredRequest,
+    _ client: ClientIdentity, _ granted: [GrantedField] = []
   ) {
-    let (plan, request) = (pending.plan, pending.request)
     let outgoing = UpstreamRequest.plain(
-      request.head, from: pending.client, edits: plan.requestEdits,
-      policy: BackendPolicy(of: plan, to: pending.upstream.plan, granted))
+      request.head, from: client, edits: plan.requestEdits,
+      policy: BackendPolicy(of: plan, to: upstream.plan, granted), in: spareHeads.take())
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
-    let attempt = Attempt(request, request: outgoing, from: pending.client)
+    let attempt = Attempt(request, request: outgoing, from: client)
     guard
       let exchange = exchanges.insert(
         Exchange(
-          client: id, route: plan, upstream: pending.upstream, attempt: attempt,
-          now: request.startedAt))
+          client: id, route: plan, upstream: upstream, attempt: attempt, now: request.startedAt))
     else { return respond(id, .limitReached, to: request, detail: "exchanges") }
     exchanges[exchange].forwarding = Forwarding(
       request.head, keepsClient: keepsConnection(request.head))

@@ -127,10 +127,11 @@ extension Worker where K: ~Copyable {
       if request.head.hasUnknownExpectation {
         return respond(id, .expectationFailed, to: request)
       }
+      let upstream = upstreams[plan.upstream]
+      // As most are: what waits for a verdict is put together only where somebody is asked.
+      if plan.authorize == nil { return beginForwarding(id, plan, upstream, request, client) }
       return authorize(
-        id,
-        PendingRequest(
-          plan: plan, upstream: upstreams[plan.upstream], request: request, client: client))
+        id, PendingRequest(plan: plan, upstream: upstream, request: request, client: client))
     }
     guard passesOrigin(id, request, plan, client) else { return }
     if refusesNewWork {

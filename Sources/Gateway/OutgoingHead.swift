@@ -139,7 +139,10 @@ extension OutgoingHead where Sink == HeadWriter {
     }
   }
 
-  init(_ edits: HeaderEdits) { self.init(edits, HeadWriter()) }
+  /// `room`: empty, the memory of a head that has been sent.
+  init(_ edits: HeaderEdits, in room: consuming [UInt8] = []) {
+    self.init(edits, HeadWriter(in: room))
+  }
 
   /// `method` or the client's own, the path as `rewrite` makes it, and the query. False when a part of it
   /// cannot be written.
@@ -195,7 +198,7 @@ extension OutgoingHead where Sink == HeadWriter {
   mutating func finish() -> [UInt8] {
     addEdits()
     sink.end()
-    return sink.bytes
+    return sink.takeBytes()
   }
 }
 
@@ -203,7 +206,30 @@ extension OutgoingHead where Sink == FieldBlock {
   /// Adds what the route sets.
   mutating func finish() -> FieldBlock {
     addEdits()
-    return sink
+    var fields = FieldBlock()
+    swap(&fields, &sink)
+    return fields
+  }
+}
+
+/// Memory of heads that have been sent, for the next ones. With many requests under way the allocator's
+/// quick way is soon full, and these are the largest pieces that every request needs.
+struct SpareHeads {
+  private static var most: Int { 64 }
+  /// A head that needed more gives its memory back to the allocator.
+  private static var bytesMax: Int { 2048 }
+  private var spare: [[UInt8]] = []
+
+  /// Empty; without memory when there is none.
+  mutating func take() -> [UInt8] { spare.popLast() ?? [] }
+
+  /// Leaves `head` empty.
+  mutating func give(_ head: inout [UInt8]) {
+    var bytes: [UInt8] = []
+    swap(&bytes, &head)
+    guard 1...Self.bytesMax ~= bytes.capacity, spare.count < Self.most else { return }
+    bytes.removeAll(keepingCapacity: true)
+    spare.append(bytes)
   }
 }
 

@@ -32,10 +32,10 @@ extension Worker where K: ~Copyable {
     let forwarding = exchanges[exchange].forwarding ?? Forwarding()
     let framing = forwarding.begin(
       head, attempt.head, isDraining: drainDeadline != nil, isQuestion: attempt.authorizes != nil)
-    let answer = ClientResponse.relayed(
-      head, edits: route(of: exchange).headers.response, onStream: connections[client].isStream,
-      cookie: stickyCookie(exchange), framing: framing, closes: !forwarding.keepsClient)
-    guard let answer else { return refuse(exchange, .backendAnswerBroken) }
+    // Over HTTP/1.1 it goes out with what there is of the body.
+    guard var unsentHead = writeHead(exchange, client, head, framing, forwarding) else {
+      return refuse(exchange, .backendAnswerBroken)
+    }
     if exchanges[exchange].forwarding == nil {
       // What it thinks of the connection now is anybody's guess.
       forwarding.keepsBackend = false
@@ -54,13 +54,34 @@ extension Worker where K: ~Copyable {
     exchanges[exchange].status = UInt16(clamping: head.status)
     setTimeout(
       exchange: exchange, .responseIdle, after: route(of: exchange).timeouts.responseIdle)
-    var unsentHead: [UInt8] = []
-    if case .bytes(let bytes) = answer { unsentHead = bytes } else { sendHead(client, answer) }
     relayBody(exchange, rest, behind: unsentHead)
+    spareHeads.give(&unsentHead)
     // Old servers write head and body apart.
     if exchanges.contains(exchange), connections.contains(backend) {
       kernel.acknowledgeNow(connections[backend].descriptor)
     }
+  }
+
+  /// Sends the head to a stream, or returns what it is on a connection. Nil when it cannot be passed on.
+  private mutating func writeHead(
+    _ exchange: SlotID, _ client: SlotID, _ head: ResponseHead, _ framing: ResponseFraming,
+    _ forwarding: Forwarding
+  ) -> [UInt8]? {
+    let edits = route(of: exchange).headers.response
+    let cookie = stickyCookie(exchange)
+    guard connections[client].isStream else {
+      return ClientResponse.relayed(
+        head, edits: edits, cookie: cookie, framing: framing, closes: !forwarding.keepsClient,
+        in: spareHeads.take())
+    }
+    guard
+      var fields = ClientResponse.relayedFields(
+        head, edits: edits, cookie: cookie, framing: framing, in: &fieldRoom)
+    else { return nil }
+    sendFields(client, status: UInt16(clamping: head.status), fields, ends: framing == .none)
+    fields.clear()
+    swap(&fields, &fieldRoom)
+    return []
   }
 
   // MARK: Body

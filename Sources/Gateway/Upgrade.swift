@@ -88,13 +88,14 @@ extension Worker where K: ~Copyable {
       let attempt = exchanges[exchange].attempt, attempt.authorizes == nil
     else { return collectAnswer(exchange, id, bytes) }
     do throws(HTTPViolation) {
-      guard let (head, consumed) = try Self.parse(&connections[id].role, bytes, &headRoom) else {
+      guard case (var head, let consumed)? = try Self.parse(&connections[id].role, bytes, &headRoom)
+      else {
         return connections[id].input.append(bytes)
       }
       let rest = bytes.extracting(consumed..<bytes.count)
       if head.status >= 200 {
         relayFinal(exchange, head, attempt, rest: rest)
-        return headRoom.take(head)
+        return headRoom.take(from: &head)
       }
       connections[id].input.append(rest)
       answered(exchange, head)

@@ -28,10 +28,10 @@ enum UpstreamRequest {
   /// A plain request to a backend, whose body follows with a length or in chunks. Nil as above.
   static func plain(
     _ head: RequestHead, from client: ClientIdentity, edits: HeaderEdits,
-    policy: BackendPolicy = BackendPolicy()
+    policy: BackendPolicy = BackendPolicy(), in room: consuming [UInt8] = []
   ) -> [UInt8]? {
     guard let nominated = Nominations(of: head) else { return nil }
-    var out = OutgoingHead(edits)
+    var out = OutgoingHead(edits, in: room)
     guard out.requestLine(head, policy.rewrite) else { return nil }
     writeHost(head, policy.host, to: &out)
     switch head.bodyFraming {
@@ -144,23 +144,29 @@ enum ClientResponse {
     return .bytes(out.finish())
   }
 
-  /// The head of a final response that is relayed with its body. `closes`: the connection ends with it.
+  /// The head of a final response that is relayed with its body, over HTTP/1.1. `closes`: the connection
+  /// ends with it.
   static func relayed(
-    _ answer: ResponseHead, edits: HeaderEdits, onStream: Bool, cookie: [UInt8]? = nil,
-    framing: ResponseFraming, closes: Bool
-  ) -> ClientHead? {
+    _ answer: ResponseHead, edits: HeaderEdits, cookie: [UInt8]? = nil, framing: ResponseFraming,
+    closes: Bool, in room: consuming [UInt8] = []
+  ) -> [UInt8]? {
     guard let nominated = Nominations(of: answer) else { return nil }
-    if onStream {
-      var out = OutgoingHead(edits, FieldBlock(of: answer.bytes))
-      relay(answer, nominated, framing, cookie, to: &out)
-      return .fields(
-        status: UInt16(clamping: answer.status), out.finish(), ends: framing == .none)
-    }
-    var out = OutgoingHead(edits)
+    var out = OutgoingHead(edits, in: room)
     out.statusLine(of: answer)
     relay(answer, nominated, framing, cookie, to: &out)
     if closes { out.fixed("Connection", literal: "close") }
-    return .bytes(out.finish())
+    return out.finish()
+  }
+
+  /// The same for a stream. `room`: memory for the fields.
+  static func relayedFields(
+    _ answer: ResponseHead, edits: HeaderEdits, cookie: [UInt8]? = nil, framing: ResponseFraming,
+    in room: inout FieldBlock
+  ) -> FieldBlock? {
+    guard let nominated = Nominations(of: answer) else { return nil }
+    var out = OutgoingHead(edits, FieldBlock(of: answer.bytes, in: &room))
+    relay(answer, nominated, framing, cookie, to: &out)
+    return out.finish()
   }
 
   /// A 103: fields that hint at what is coming.

@@ -50,7 +50,10 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   let scratch = SharedBuffer(capacity: 256)
   /// HTTP/2 frames on their way out, before encryption.
   let frames = SharedBuffer(capacity: 80 * 1024)
+  /// Memory that the next answer is read into, and sent from to a stream; and of heads that were sent.
   var headRoom = HeadRoom()
+  var fieldRoom = FieldBlock()
+  var spareHeads = SpareHeads()
   var events: [Event] = []
   var casualties: [SlotID] = []
   /// HTTP/2 connections that have something to send: once per turn, so that what many streams have
@@ -193,6 +196,7 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     }
   }
 
+  @inline(__always)
   func route(of exchange: SlotID) -> RoutePlan { exchanges[exchange].route }
 }
 

@@ -11,9 +11,10 @@ import Wire
 extension Worker where K: ~Copyable {
   /// Takes an endpoint that the exchange has not tried yet, in place of the one it has; nil when
   /// there is none.
-  mutating func takeEndpoint(_ exchange: SlotID, _ attempt: Attempt) -> Endpoint? {
+  mutating func takeEndpoint(
+    _ exchange: SlotID, _ attempt: Attempt, of upstream: WorkerUpstream
+  ) -> Endpoint? {
     giveBackEndpoint(exchange)
-    let upstream = exchanges[exchange].upstream
     let table = upstream.table
     let index = table.take(
       attempt.affinity(in: table), besides: attempt.triedIndices(in: table), &upstream.turn,
@@ -73,12 +74,10 @@ extension Worker where K: ~Copyable {
   /// What the backend has said shows whether it is in order.
   mutating func endpointAnswered(_ exchange: SlotID, well: Bool) {
     guard let endpoint = exchanges[exchange].endpoint else { return }
-    let upstream = exchanges[exchange].upstream
-    note(
-      well
-        ? endpoint.answeredWell(now)
-        : endpoint.answeredBadly(now, mayEject: upstream.table.hasOther(than: endpoint, now)),
-      upstream, endpoint)
+    let mayEject = !well && exchanges[exchange].upstream.table.hasOther(than: endpoint, now)
+    let change =
+      well ? endpoint.answeredWell(now) : endpoint.answeredBadly(now, mayEject: mayEject)
+    if let change { note(change, exchanges[exchange].upstream, endpoint) }
   }
 
   /// A backend has ended a bridge. One that goes soon, with 1011 or without a Close, is not in order;

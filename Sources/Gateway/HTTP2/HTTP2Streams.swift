@@ -248,7 +248,7 @@ extension Worker where K: ~Copyable {
     let front = link.front
     front.queued = max(0, front.queued - connections[id].queued)
     metrics.change(.outputWaiting, by: -Int64(connections[id].queued))
-    _ = takeTrailers(id)
+    if !front.trailers.isEmpty { _ = takeTrailers(id) }
     guard connections.discard(id) else { return }
     streams -= 1
     if let index = front.streams.firstIndex(of: id) {

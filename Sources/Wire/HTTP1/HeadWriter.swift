@@ -12,6 +12,12 @@ public struct HeadWriter: Sendable {
     bytes.reserveCapacity(capacity)
   }
 
+  /// In the memory of another head, which is empty.
+  public init(in room: consuming [UInt8]) {
+    bytes = room
+    if bytes.capacity == 0 { bytes.reserveCapacity(960) }
+  }
+
   /// `METHOD path[?query] HTTP/1.1`. False, and nothing written, when the method is no token or
   /// another byte is not VCHAR.
   public mutating func requestLine(
@@ -131,6 +137,13 @@ public struct HeadWriter: Sendable {
 
   /// The empty line after the fields.
   public mutating func end() { endLine() }
+
+  /// What has been written, which the writer keeps no copy of.
+  public mutating func takeBytes() -> [UInt8] {
+    var taken: [UInt8] = []
+    swap(&taken, &bytes)
+    return taken
+  }
 
   private mutating func endLine() { ASCII.append("\r\n", to: &bytes) }
 

@@ -94,8 +94,8 @@ public struct HeadRoom: Sendable {
 
   public init() {}
 
-  /// Takes the memory of a head that nobody will read again. One that somebody still holds keeps it.
-  public mutating func take(_ head: consuming ResponseHead) {
+  /// Takes the memory of a head that will not be read again. What somebody else holds too stays theirs.
+  public mutating func take(from head: inout ResponseHead) {
     guard head.bytes.capacity <= Self.bytesMax, head.fields.capacity <= Self.fieldsMax else {
       return
     }

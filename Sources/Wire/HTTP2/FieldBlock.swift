@@ -21,19 +21,37 @@ public struct FieldBlock: Sendable {
     }
   }
   /// Of somebody else, whose fields are passed on from where they lie.
-  let head: [UInt8]
+  private(set) var head: [UInt8] = []
   private(set) var bytes: [UInt8] = []
   private(set) var entries: [Entry] = []
 
-  public init() { head = [] }
+  public init() {}
 
   /// For fields that a parser has found in `head`, and some of ours.
   public init(of head: [UInt8]) { self.head = head }
 
+  /// The same in the memory of another one, which is empty.
+  public init(of head: [UInt8], in room: inout FieldBlock) {
+    self.head = head
+    swap(&bytes, &room.bytes)
+    swap(&entries, &room.entries)
+  }
+
+  /// Makes it an empty one, which keeps its memory unless that is more than most need.
+  public mutating func clear() {
+    head = []
+    guard bytes.capacity <= 1024, entries.capacity <= 64 else {
+      bytes = []
+      entries = []
+      return
+    }
+    bytes.removeAll(keepingCapacity: true)
+    entries.removeAll(keepingCapacity: true)
+  }
+
   /// The trailers that `BodyFraming.trailers` gives, which are lines of `name: value` CRLF. What the
   /// rules of `append` refuse is left out.
   public init(trailers lines: Span<UInt8>) {
-    head = []
     var start = 0
     while let colon = Self.index(of: UInt8(ascii: ":"), in: lines, from: start),
       let end = Self.index(of: UInt8(ascii: "\r"), in: lines, from: colon)

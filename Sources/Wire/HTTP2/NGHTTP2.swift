@@ -286,7 +286,7 @@ struct NGHTTP2: ~Copyable {
 
   func finish(_ id: Int32, thenReset: Bool, trailers: FieldBlock = FieldBlock()) {
     guard let stream = unsafe stream(id) else { return }
-    if unsafe !stream.pointee.flags.contains(.finishing) {
+    if unsafe !trailers.isEmpty && !stream.pointee.flags.contains(.finishing) {
       unsafe stream.pointee.trailers = trailers
     }
     if thenReset {

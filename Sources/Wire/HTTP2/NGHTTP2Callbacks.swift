@@ -214,9 +214,9 @@ func readUnsent(
   unsafe flags.pointee |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue
   if isFinishing, waiting <= length {
     unsafe flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
-    if unsafe !stream.pointee.trailers.isEmpty {
+    if let trailers = unsafe stream.pointee.trailers.take() {
       unsafe flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-      guard unsafe submitTrailers(session, stream) else {
+      guard unsafe submitTrailers(session, id, trailers) else {
         return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
       }
     }
@@ -227,12 +227,9 @@ func readUnsent(
 /// HEADERS that end the stream, behind the DATA frame that is being made: the library's manual wants
 /// them queued from here. False when memory is out.
 private func submitTrailers(
-  _ session: OpaquePointer?, _ stream: UnsafeMutablePointer<HTTP2Stream>
+  _ session: OpaquePointer?, _ id: Int32, _ fields: FieldBlock
 ) -> Bool {
-  let fields = unsafe stream.pointee.trailers
-  unsafe stream.pointee.trailers = FieldBlock()
-  let id = unsafe stream.pointee.id
-  return unsafe NGHTTP2.withFields(nil, fields) { entries, count in
+  unsafe NGHTTP2.withFields(nil, fields) { entries, count in
     unsafe nghttp2_submit_trailer(session, id, entries, count)
   } == 0
 }

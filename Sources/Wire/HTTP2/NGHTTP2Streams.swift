@@ -35,7 +35,7 @@ struct HTTP2Stream: ~Copyable {
   var knownOwner: UInt64? { unsafe flags.contains(.owned) ? owner : nil }
   var unsent = ByteQueue()
   /// What goes out behind `unsent` and carries END_STREAM, if anything.
-  var trailers = FieldBlock()
+  var trailers: FieldBlock?
   var previous: UnsafeMutablePointer<HTTP2Stream>?
   var next: UnsafeMutablePointer<HTTP2Stream>?
 

@@ -166,6 +166,9 @@ struct RequestFields {
     let target = try target(method, isTunnel: isTunnel)
     guard let path = target.path, let whole = self.path else { throw .malformedTarget }
     // Not copied: what room `bytes` has left is no more than it holds, and goes with the head.
+    var (bytes, fields): ([UInt8], [Field]) = ([], [])
+    swap(&bytes, &self.bytes)
+    swap(&fields, &self.fields)
     return RequestHead(
       bytes: bytes, fields: fields, version: .http2, method: method,
       target: isTunnel ? authority ?? whole : whole, path: path, query: target.query, host: host,
