@@ -177,9 +177,9 @@ public struct HexDigits {
   }
 
   public func withSpan<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
-    // Safety: the words' own bytes, lent for the call.
-    unsafe words.span.withUnsafeBytes {
-      body(unsafe $0.assumingMemoryBound(to: UInt8.self).span)
+    // Safety: the words' own bytes, lent for the call, and bound as bytes for as long.
+    unsafe words.span.withUnsafeBytes { bytes in
+      unsafe bytes.withMemoryRebound(to: UInt8.self) { body(unsafe $0.span) }
     }
   }
 }

@@ -26,11 +26,29 @@ public struct ByteQueue: ~Copyable {
 
   public mutating func append(_ bytes: [UInt8]) { append(bytes.span) }
 
+  /// The same, with spare memory where there is none.
+  public mutating func append(_ more: Span<UInt8>, _ spare: inout SpareBytes) {
+    if bytes.capacity == 0 { bytes = spare.take(for: more.count) }
+    append(more)
+  }
+
   /// Drops `count` bytes from the front; an emptied queue gives its memory back.
   public mutating func consume(_ count: Int) {
+    advance(count)
+    if isEmpty { removeAll() }
+  }
+
+  /// The same; the memory of an emptied queue is spare.
+  public mutating func consume(_ count: Int, _ spare: inout SpareBytes) {
+    advance(count)
+    guard isEmpty else { return }
+    spare.give(&bytes)
+    head = 0
+  }
+
+  private mutating func advance(_ count: Int) {
     invariant(count >= 0 && count <= self.count, "consumed more than the queue holds")
     head += count
-    if isEmpty { removeAll() }
   }
 
   public mutating func removeAll() {

@@ -100,12 +100,7 @@ extension ASCII {
     return true
   }
 
-  /// Appends `bytes` with capital letters made small.
-  public static func appendLowercased(_ bytes: Span<UInt8>, to text: inout [UInt8]) {
-    text.append(addingCapacity: bytes.count) { $0.putLowercased(bytes) }
-  }
-
-  /// The same with the capital letters made small in eight bytes at once.
+  /// Eight bytes with capital letters made small.
   static func lowercased(_ word: UInt64) -> UInt64 {
     let small = word & ~highs
     let fromA = small &+ (0x80 - 0x41) &* ones

@@ -24,18 +24,21 @@ extension Worker where K: ~Copyable {
     case .fields(let status, let fields, let ends):
       sendFields(id, status: status, fields, ends: ends)
     case .interim(let status, let fields):
-      guard case .stream(let link) = connections[id].role else {
-        unreachable("fields are for streams")
-      }
+      let link = streamLink(id)
       link.front.session.inform(link.number, status: status, fields: fields)
       markForSending(link.front)
     }
   }
 
-  mutating func sendFields(_ id: SlotID, status: UInt16, _ fields: FieldBlock, ends: Bool) {
+  private func streamLink(_ id: SlotID) -> StreamLink {
     guard case .stream(let link) = connections[id].role else {
       unreachable("fields are for streams")
     }
+    return link
+  }
+
+  mutating func sendFields(_ id: SlotID, status: UInt16, _ fields: FieldBlock, ends: Bool) {
+    let link = streamLink(id)
     link.front.session.respond(link.number, status: status, fields: fields, ends: ends)
     markForSending(link.front)
   }

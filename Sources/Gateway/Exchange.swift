@@ -36,6 +36,7 @@ enum ExchangeTimeout {
 /// What is needed until the backend's answer is there, and then let go.
 final class Attempt {
   let asked: AnsweredRequest
+  // As in HTTP2Front, here and below.
   /// The head for the backend.
   @safe @exclusivity(unchecked) var request: [UInt8]
   /// Nil for a plain request.
@@ -279,7 +280,7 @@ extension Worker where K: ~Copyable {
   mutating func remove(_ exchange: SlotID) {
     guard exchanges.contains(exchange) else { return }
     giveBackEndpoint(exchange)
-    if let attempt = exchanges[exchange].attempt { spareHeads.give(&attempt.request) }
+    if let attempt = exchanges[exchange].attempt { spareBytes.give(&attempt.request) }
     switch exchanges[exchange].phase {
     case .connecting, .awaitingAnswer:
       if exchanges[exchange].isHandshake { handshakesInFlight -= 1 }

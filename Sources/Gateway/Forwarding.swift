@@ -10,6 +10,7 @@ import Wire
 
 /// What such an exchange has beside the rest; a refused upgrade has it from the refusal on.
 final class Forwarding {
+  // As in HTTP2Front, here and below; what `advance` tells of content is only noted.
   /// Follows the request's body.
   @safe @exclusivity(unchecked) var request: BodyFraming
   var isRequestComplete: Bool
@@ -65,7 +66,8 @@ extension Worker where K: ~Copyable {
   ) {
     let outgoing = UpstreamRequest.plain(
       request.head, from: client, edits: plan.requestEdits,
-      policy: BackendPolicy(of: plan, to: upstream.plan, granted), in: spareHeads.take())
+      policy: BackendPolicy(of: plan, to: upstream.plan, granted),
+      in: spareBytes.take(for: HeadWriter.usualBytes))
     guard let outgoing else { return respond(id, .malformedRequest, to: request) }
     let attempt = Attempt(request, request: outgoing, from: client)
     guard

@@ -8,7 +8,8 @@ import Telemetry
 import Wire
 
 /// Where fields are written to: a head of HTTP/1.1, or the fields of a stream. Both refuse bytes that
-/// could be taken for something else, the stream's except in fields that a parser has found.
+/// could be taken for something else, except in literals of ours, and the stream's in fields that a parser
+/// has found.
 protocol FieldSink {
   /// Takes lines of a head of HTTP/1.1 as they are.
   static var takesLines: Bool { get }
@@ -34,7 +35,7 @@ extension HeadWriter: FieldSink {
 extension FieldBlock: FieldSink {
   static var takesLines: Bool { false }
   mutating func lines(_ text: Span<UInt8>) -> Bool { false }
-  mutating func field(_ field: Field, of head: Span<UInt8>) { append(field) }
+  mutating func field(_ field: Field, of head: Span<UInt8>) { append(field, of: head) }
   mutating func field(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool { append(name, value) }
   mutating func field(_ name: StaticString, _ value: Span<UInt8>) -> Bool { append(name, value) }
   mutating func field(_ name: StaticString, literal value: StaticString) { append(name, value) }
@@ -209,27 +210,6 @@ extension OutgoingHead where Sink == FieldBlock {
     var fields = FieldBlock()
     swap(&fields, &sink)
     return fields
-  }
-}
-
-/// Memory of heads that have been sent, for the next ones. With many requests under way the allocator's
-/// quick way is soon full, and these are the largest pieces that every request needs.
-struct SpareHeads {
-  private static var most: Int { 64 }
-  /// A head that needed more gives its memory back to the allocator.
-  private static var bytesMax: Int { 2048 }
-  private var spare: [[UInt8]] = []
-
-  /// Empty; without memory when there is none.
-  mutating func take() -> [UInt8] { spare.popLast() ?? [] }
-
-  /// Leaves `head` empty.
-  mutating func give(_ head: inout [UInt8]) {
-    var bytes: [UInt8] = []
-    swap(&bytes, &head)
-    guard 1...Self.bytesMax ~= bytes.capacity, spare.count < Self.most else { return }
-    bytes.removeAll(keepingCapacity: true)
-    spare.append(bytes)
   }
 }
 

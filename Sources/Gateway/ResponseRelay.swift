@@ -55,7 +55,7 @@ extension Worker where K: ~Copyable {
     setTimeout(
       exchange: exchange, .responseIdle, after: route(of: exchange).timeouts.responseIdle)
     relayBody(exchange, rest, behind: unsentHead)
-    spareHeads.give(&unsentHead)
+    spareBytes.give(&unsentHead)
     // Old servers write head and body apart.
     if exchanges.contains(exchange), connections.contains(backend) {
       kernel.acknowledgeNow(connections[backend].descriptor)
@@ -72,7 +72,7 @@ extension Worker where K: ~Copyable {
     guard connections[client].isStream else {
       return ClientResponse.relayed(
         head, edits: edits, cookie: cookie, framing: framing, closes: !forwarding.keepsClient,
-        in: spareHeads.take())
+        in: spareBytes.take(for: HeadWriter.usualBytes))
     }
     guard
       var fields = ClientResponse.relayedFields(

@@ -99,6 +99,7 @@ extension Worker where K: ~Copyable {
       }
       connections[id].input.append(rest)
       answered(exchange, head)
+      headRoom.take(from: &head)
       readAnswer(exchange)
     } catch {
       refuseAnswer(exchange, error.word)
@@ -116,8 +117,9 @@ extension Worker where K: ~Copyable {
       let id = exchanges[exchange].backend
     {
       do throws(HTTPViolation) {
-        guard let head = try Self.parseAnswer(&connections[id]) else { return }
+        guard var head = try Self.parseAnswer(&connections[id], in: &headRoom) else { return }
         answered(exchange, head)
+        headRoom.take(from: &head)
       } catch {
         return refuseAnswer(exchange, error.word)
       }
@@ -126,10 +128,9 @@ extension Worker where K: ~Copyable {
 
   /// The next head that `input` holds whole.
   static func parseAnswer(
-    _ connection: inout Connection
+    _ connection: inout Connection, in room: inout HeadRoom
   ) throws(HTTPViolation) -> ResponseHead? {
     var role = connection.role
-    var room = HeadRoom()
     let parsed = try connection.input.withSpan {
       (bytes) throws(HTTPViolation) in try parse(&role, bytes, &room)
     }

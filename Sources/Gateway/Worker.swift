@@ -50,10 +50,11 @@ struct Worker<K: Kernel & ~Copyable>: ~Copyable {
   let scratch = SharedBuffer(capacity: 256)
   /// HTTP/2 frames on their way out, before encryption.
   let frames = SharedBuffer(capacity: 80 * 1024)
-  /// Memory that the next answer is read into, and sent from to a stream; and of heads that were sent.
+  /// Memory that the next answer's head is read into.
   var headRoom = HeadRoom()
+  /// Memory for its fields, where the client is a stream. Empty but during a call.
   var fieldRoom = FieldBlock()
-  var spareHeads = SpareHeads()
+  var spareBytes = SpareBytes()
   var events: [Event] = []
   var casualties: [SlotID] = []
   /// HTTP/2 connections that have something to send: once per turn, so that what many streams have

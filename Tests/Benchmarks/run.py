@@ -69,8 +69,9 @@ def free_ports(count):
 class Proxy:
     """One of the contenders: its template, its command, how its version is asked for."""
 
-    def __init__(self, name, template, command, version, streams=True):
+    def __init__(self, name, template, command, version, streams=True, environment=None):
         self.name, self.template, self.command, self.version_command = name, template, command, version
+        self.environment = environment or {}
         # It takes WebSockets over HTTP/2 (RFC 8441).
         self.streams = streams
 
@@ -93,14 +94,21 @@ class Proxy:
         log = open(directory / f"{self.name}.log", "w")
         return subprocess.Popen(
             ["taskset", "-c", core, *command], stdin=subprocess.DEVNULL, stdout=log,
-            stderr=subprocess.STDOUT, start_new_session=True)
+            stderr=subprocess.STDOUT, start_new_session=True,
+            env={**os.environ, **self.environment})
+
+
+def image_environment():
+    """What the image sets, as operators run it."""
+    lines = (ROOT / "docker/Dockerfile").read_text().splitlines()
+    return dict(line.split(" ", 1)[1].split("=", 1) for line in lines if line.startswith("ENV "))
 
 
 def contenders(directory):
     binary = str(ROOT / ".build/release/bascule")
     return {
         "bascule": Proxy("bascule", "bascule.yaml", [binary, "run", "--config", "@CONFIG@"],
-                         [binary, "--version"]),
+                         [binary, "--version"], environment=image_environment()),
         "nginx": Proxy("nginx", "nginx.conf",
                        ["nginx", "-p", str(directory), "-c", "@CONFIG@"], ["nginx", "-v"],
                        streams=False),

@@ -123,7 +123,7 @@ struct TextRunsTests {
         var bytes = [UInt8](repeating: UInt8(ascii: "M"), count: 11)
         bytes[position] = byte
         var text: [UInt8] = []
-        ASCII.appendLowercased(bytes.span, to: &text)
+        ASCII.appendPair(bytes.span, "".utf8.span, to: &text)
         #expect(text == bytes.map { ASCII.lowercased($0) })
       }
     }
@@ -158,7 +158,7 @@ struct TextRunsTests {
     var text: [UInt8] = []
     ASCII.withSpan("Name") { ASCII.appendLine($0, "a value".utf8.span, to: &text) }
     ASCII.appendLine("n".utf8.span, "".utf8.span, to: &text)
-    ASCII.appendLowercased("MiXed-1".utf8.span, to: &text)
+    ASCII.appendPair("MiXed-1".utf8.span, "".utf8.span, to: &text)
     #expect(String(decoding: text, as: UTF8.self) == "Name: a value\r\nn: \r\nmixed-1")
     for value in [0, 9, 10, 65_535, UInt64.max] {
       var digits: [UInt8] = []

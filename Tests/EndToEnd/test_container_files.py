@@ -67,6 +67,13 @@ def test_the_image_runs_as_a_number_and_ends_and_is_asked_as_it_should():
     assert json.loads(words(found[1], "CMD")[0]) == ["run"]
 
 
+def test_the_image_and_the_unit_set_the_allocator_alike():
+    found, _ = stages(DOCKER / "Dockerfile")
+    unit = (ROOT / "conf/systemd/bascule.service").read_text().splitlines()
+    set_by_unit = [line.split("=", 1)[1] for line in unit if line.startswith("Environment=")]
+    assert words(found[1], "ENV") == set_by_unit == ["GLIBC_TUNABLES=glibc.malloc.tcache_count=127"]
+
+
 def test_what_is_sent_to_the_engine_holds_what_the_build_copies():
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert lines[0] == "*"

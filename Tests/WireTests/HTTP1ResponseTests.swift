@@ -8,9 +8,42 @@ struct HTTP1ResponseTests {
   @Test(
     "is read or refused alike however its bytes arrive", arguments: Vector.load("response.txt"))
   func vectors(_ vector: Vector) {
-    let (verdict, disagreement) = DecoderVerifier.verify(vector.bytes) { responseVerdict($0) }
+    // In memory that a longer head had, and then each of these ways.
+    var room = HeadRoom()
+    let long = "HTTP/1.1 200 \(String(repeating: "r", count: 900))\r\n"
+    let fields = (0..<40).map { "Old-\($0): secret\r\n" }.joined()
+    #expect(responseVerdict([Array((long + fields + "\r\n").utf8)[...]], in: &room).hasPrefix("ok"))
+    let (verdict, disagreement) = DecoderVerifier.verify(vector.bytes) {
+      responseVerdict($0, in: &room)
+    }
     #expect(verdict == vector.verdict)
     #expect(disagreement == nil)
+  }
+
+  @Test("lends its memory to the next one, but not what somebody still holds")
+  func room() throws {
+    var room = HeadRoom()
+    func parse(_ text: String) throws -> ResponseHead? {
+      var parser = ResponseParser(limits: responseLimits)
+      let parsed = try parser.parse(Array(text.utf8).span, in: &room)
+      guard case .done(let head, _) = parsed else { return nil }
+      return head
+    }
+    let texts =
+      ["HTTP/1.1 200 OK\r\nA: \(String(repeating: "x", count: 99))\r\n\r\n"]
+      + ["HTTP/1.1 404 No\r\nB: 1\r\nC: 2\r\n\r\n", "HTTP/1.1 204 \r\n\r\n"]
+    for holds in [false, true] {
+      var held: [ResponseHead] = []
+      for text in texts {
+        var head = try #require(try parse(text))
+        #expect(head.bytes == Array(text.utf8))
+        if holds { held.append(head) }
+        room.take(from: &head)
+        #expect(head.bytes.isEmpty && head.fields.isEmpty)
+      }
+      #expect(held.map(\.bytes) == (holds ? texts.map { Array($0.utf8) } : []))
+      #expect(held.map(\.fields.count) == (holds ? [1, 2, 0] : []))
+    }
   }
 
   @Test("comes one per call, interim ones first")

@@ -105,10 +105,20 @@ func requestVerdict(_ pieces: [ArraySlice<UInt8>], _ limits: HeadLimits = reques
 func responseVerdict(
   _ pieces: [ArraySlice<UInt8>], _ limits: HeadLimits = responseLimits
 ) -> String {
+  var room = HeadRoom()
+  return responseVerdict(pieces, limits, in: &room)
+}
+
+func responseVerdict(
+  _ pieces: [ArraySlice<UInt8>], _ limits: HeadLimits = responseLimits, in room: inout HeadRoom
+) -> String {
   var parser = ResponseParser(limits: limits)
   let total = pieces.reduce(0) { $0 + $1.count }
   return headVerdict(pieces) { (bytes) throws(HTTPViolation) in
-    guard case .done(let head, let consumed) = try parser.parse(bytes.span) else { return nil }
+    guard case .done(var head, let consumed) = try parser.parse(bytes.span, in: &room) else {
+      return nil
+    }
+    defer { room.take(from: &head) }
     return head.verdict + (total > consumed ? " +\(total - consumed)" : "")
   }
 }

@@ -170,7 +170,7 @@ struct HTTP2FloodTests {
     it.feed(.headers(1, get, ends: false))
     it.session.respond(1, status: 200, fields: FieldBlock(), ends: false)
     for _ in 0..<10 {
-      it.session.write(1, [1].span)
+      it.write(1, [1].span)
       it.collect()
     }
     let earned = (it.frames.count + 4) * 4  // with the opening's four
@@ -185,7 +185,7 @@ struct HTTP2FloodTests {
     it.feed(.headers(1, get, ends: false))
     it.session.respond(1, status: 200, fields: FieldBlock(), ends: false)
     for _ in 0..<20_000 {
-      it.session.write(1, [1, 2, 3].span)
+      it.write(1, [1, 2, 3].span)
       it.collect()
       it.feed(.windowUpdate(1, 3), .windowUpdate(0, 3))
       it.forget()

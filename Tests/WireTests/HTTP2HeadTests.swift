@@ -254,7 +254,7 @@ struct HTTP2HeadTests {
     #expect(room.isEmpty)
     var passed = FieldBlock(of: head.bytes, in: &room)
     var ours = FieldBlock()
-    for field in head.fields { passed.append(field) }
+    for field in head.fields { passed.append(field, of: head.bytes.span) }
     for (name, value) in [("x-name", "Some Value"), ("date", "x")] {
       ours.append(Array(name.utf8).span, Array(value.utf8).span)
     }
@@ -269,5 +269,17 @@ struct HTTP2HeadTests {
       return it.collect().first?.payload
     }
     #expect(payloads[0] != nil && payloads[0] == payloads[1])
+    let interim = [passed, ours].map { fields in
+      let it = verdict(getFields)
+      it.session.inform(1, status: 103, fields: fields)
+      return it.collect().first?.payload
+    }
+    #expect(interim[0] != nil && interim[0] == interim[1])
+    // Whoever has the memory next has none of it.
+    passed.clear()
+    var next = FieldBlock(of: [], in: &passed)
+    #expect(next.isEmpty)
+    next.append("x-own", "1")
+    #expect(next.count == 1 && next.entries.allSatisfy { !$0.isOfHead })
   }
 }

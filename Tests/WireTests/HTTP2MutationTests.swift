@@ -78,7 +78,7 @@ struct HTTP2MutationTests {
       while answered < it.seen.count {
         if case .request(let stream, _, _, _, _) = it.seen[answered] {
           it.session.respond(stream, status: 200, fields: FieldBlock(), ends: false)
-          it.session.write(stream, [1, 2, 3].span)
+          it.write(stream, [1, 2, 3].span)
         }
         answered += 1
       }

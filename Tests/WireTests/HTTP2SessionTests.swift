@@ -51,7 +51,7 @@ struct HTTP2SessionTests {
     var fields = FieldBlock()
     fields.append("content-type", "text/plain")
     #expect(it.session.respond(1, status: 200, fields: fields, ends: false))
-    it.session.write(1, Array("hello".utf8).span)
+    it.write(1, Array("hello".utf8).span)
     it.session.finish(1)
     let frames = it.collect()
     #expect(frames.map(\.type) == [1, 0])
@@ -73,7 +73,7 @@ struct HTTP2SessionTests {
     #expect(Handshake.classify(head) == .webSocket(HandshakeOffer(key: [])))
     #expect(it.seen.last == .data(1, Array("early".utf8)))
     #expect(it.session.respond(1, status: 200, fields: FieldBlock(), ends: false))
-    it.session.write(1, [1, 2, 3].span)
+    it.write(1, [1, 2, 3].span)
     #expect(it.session.unsent(1) == 3)
     #expect(it.collect().last == .data(1, [1, 2, 3]))
     #expect(it.session.unsent(1) == 0)
@@ -106,7 +106,7 @@ struct HTTP2SessionTests {
   func resetByPeer() {
     let it = bridges(1)
     it.session.setOwner(1, 7)
-    it.session.write(1, [1, 2, 3].span)
+    it.write(1, [1, 2, 3].span)
     it.feed(.reset(1, 8))
     #expect(it.seen == [.closed(1, owner: 7, code: 8, byPeer: true)])
     #expect(it.session.owner(of: 1) == nil)
@@ -134,7 +134,7 @@ struct HTTP2SessionTests {
     func run(_ sessions: Int) {
       for _ in 0..<sessions {
         let it = bridges(60)
-        it.session.write(1, Array(repeating: 0, count: 60_000).span)
+        it.write(1, Array(repeating: 0, count: 60_000).span)
         it.feed(.reset(3), .headers(201, getFields + [("X", "y")]), .data(5, [], ends: true))
       }
     }
@@ -148,10 +148,10 @@ struct HTTP2SessionTests {
   @Test("RST_STREAM of ours goes out once, before what is unsent, and ends the stream")
   func resetByUs() {
     let it = bridges(1)
-    it.session.write(1, [1, 2, 3].span)
+    it.write(1, [1, 2, 3].span)
     it.session.reset(1, .cancel)
     it.session.reset(1, .internalError)
-    it.session.write(1, [4].span)
+    it.write(1, [4].span)
     #expect(it.session.unsent(1) == 0)
     #expect(it.collect() == [.reset(1, 8)])
     #expect(it.seen == [.closed(1, owner: nil, code: 8, byPeer: false)])
@@ -234,9 +234,9 @@ struct HTTP2SessionTests {
   @Test("END_STREAM stands on the last of several DATA frames")
   func lastFrame() {
     let it = bridges(1)
-    it.session.write(1, Array(repeating: 1, count: 40_000).span)
+    it.write(1, Array(repeating: 1, count: 40_000).span)
     it.session.finish(1)
-    it.session.write(1, [2].span)
+    it.write(1, [2].span)
     let frames = it.collect()
     #expect(frames.map(\.flags) == [0, 0, Frame.endStream])
     #expect(frames.reduce(0) { $0 + $1.payload.count } == 40_000)
@@ -247,7 +247,7 @@ struct HTTP2SessionTests {
     let it = Conversation.open()
     for stream: Int32 in [0, 1, 2, -1, .max] {
       it.session.setOwner(stream, 1)
-      it.session.write(stream, [1].span)
+      it.write(stream, [1].span)
       it.session.finish(stream)
       it.session.finishThenReset(stream)
       it.session.reset(stream, .cancel)
@@ -280,7 +280,7 @@ struct HTTP2SessionTests {
     let it = Conversation.open()
     it.feed(.headers(1, getFields, ends: false), .data(1, "body"))
     it.session.respond(1, status: 403, fields: FieldBlock(), ends: endsOnHeaders)
-    if !endsOnHeaders { it.session.write(1, Array("no".utf8).span) }
+    if !endsOnHeaders { it.write(1, Array("no".utf8).span) }
     it.session.finishThenReset(1)
     let frames = it.collect()
     #expect(frames.map(\.type) == (endsOnHeaders ? [1, 3] : [1, 0, 3]))
@@ -337,7 +337,7 @@ struct HTTP2SessionTests {
   @Test("an end of our own making: GOAWAY with its code, then silence")
   func fail() {
     let it = bridges(2)
-    it.session.write(1, [1].span)
+    it.write(1, [1].span)
     it.session.fail(.internalError)
     #expect(it.session.wantsToSend)
     #expect(it.collect() == [.goAway(3, 2)])
@@ -365,13 +365,13 @@ struct HTTP2SessionTests {
   @Test("DATA stops at the peer's window and goes on with its WINDOW_UPDATE")
   func window() {
     let it = bridges(2)
-    it.session.write(1, Array(repeating: 1, count: 100_000).span)
+    it.write(1, Array(repeating: 1, count: 100_000).span)
     #expect(it.collect().reduce(0) { $0 + $1.payload.count } == 65_535)
     #expect(it.session.unsent(1) == 100_000 - 65_535)
     #expect(!it.session.wantsToSend)
     it.feed(.windowUpdate(0, 100_000))
     #expect(it.collect() == [])
-    it.session.write(3, [3].span)
+    it.write(3, [3].span)
     #expect(it.collect() == [.data(3, [3])])
     it.feed(.windowUpdate(1, 10))
     #expect(it.collect() == [.data(1, Array(repeating: 1, count: 10))])
@@ -380,16 +380,16 @@ struct HTTP2SessionTests {
   @Test("streams take turns: a large transfer does not hold up a small one")
   func turns() {
     let it = bridges(2)
-    it.session.write(1, Array(repeating: 1, count: 60_000).span)
-    it.session.write(3, [3].span)
+    it.write(1, Array(repeating: 1, count: 60_000).span)
+    it.write(3, [3].span)
     #expect(it.collect().map(\.stream).firstIndex(of: 3).map { $0 <= 1 } == true)
   }
 
   @Test("an output that is full enough gets no more DATA, and what follows is the rest")
   func outputLimit() {
     let it = bridges(1)
-    it.session.write(1, Array(0..<200).span)
-    it.session.write(1, Array(repeating: 5, count: 40_000).span)
+    it.write(1, Array(0..<200).span)
+    it.write(1, Array(repeating: 5, count: 40_000).span)
     it.outputLimit = 1
     var sent: [UInt8] = []
     var rounds = 0

@@ -128,6 +128,7 @@ final class Conversation {
   private(set) var progress = HTTP2Progress.open
   private(set) var heads: [Int32: RequestHead] = [:]
   private let output = SharedBuffer(capacity: 1024)
+  private var spare = SpareBytes()
   var outputLimit = 1 << 20
 
   init(_ limits: HTTP2Limits = HTTP2Limits()) {
@@ -161,11 +162,16 @@ final class Conversation {
   @discardableResult
   func feed(_ frames: Frame...) -> HTTP2Progress { feed(frames.flatMap(\.bytes)) }
 
+  func write(_ stream: Int32, _ bytes: Span<UInt8>) {
+    session.write(stream, bytes, spare: &spare)
+  }
+
   /// Takes everything that the session wants to send.
   @discardableResult
   func collect() -> [Frame] {
     var events: [HTTP2Event] = []
-    session.send(into: output, limit: output.count + outputLimit, events: &events)
+    session.send(
+      into: output, limit: output.count + outputLimit, events: &events, spare: &spare)
     for event in events { note(event, []) }
     let bytes = output.withSpan { span in (0..<span.count).map { span[$0] } }
     output.consume(bytes.count)

@@ -164,7 +164,7 @@ struct HTTP2TrailerTests {
     let it = Conversation.open()
     it.feed(.headers(1, getFields))
     it.session.respond(1, status: 200, fields: FieldBlock(), ends: false)
-    if content > 0 { it.session.write(1, Array(repeating: 1, count: content).span) }
+    if content > 0 { it.write(1, Array(repeating: 1, count: content).span) }
     return it
   }
 
@@ -211,7 +211,7 @@ struct HTTP2TrailerTests {
     it.session.finish(1, trailers: section([("a", "1")]))
     it.session.finish(1)
     it.session.finish(1, trailers: section([("b", "2"), ("c", "3")]))
-    it.session.write(1, [9].span)
+    it.write(1, [9].span)
     let frames = it.collect()
     #expect(frames.map(\.type) == [1, 0, 1])
     let again = answering(3)
@@ -229,7 +229,7 @@ struct HTTP2TrailerTests {
     #expect(it.collect() == [])
     it.feed(.headers(3, getFields))
     it.session.respond(3, status: 200, fields: FieldBlock(), ends: false)
-    it.session.write(3, [3].span)
+    it.write(3, [3].span)
     it.session.finish(3)
     #expect(it.collect().last == .data(3, [3], ends: true))
     it.feed(.windowUpdate(1, 60))
@@ -291,7 +291,7 @@ struct HTTP2TrailerTests {
     let it = Conversation.open()
     it.feed(.headers(1, post, ends: false), .data(1, "body"))
     it.session.respond(1, status: 200, fields: FieldBlock(), ends: false)
-    it.session.write(1, [1].span)
+    it.write(1, [1].span)
     it.session.finish(1, trailers: section([("x-sum", "abc")]))
     it.session.finishThenReset(1)
     let frames = it.collect()

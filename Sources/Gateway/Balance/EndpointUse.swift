@@ -77,6 +77,7 @@ extension Worker where K: ~Copyable {
     let mayEject = !well && exchanges[exchange].upstream.table.hasOther(than: endpoint, now)
     let change =
       well ? endpoint.answeredWell(now) : endpoint.answeredBadly(now, mayEject: mayEject)
+    // Mostly there is none.
     if let change { note(change, exchanges[exchange].upstream, endpoint) }
   }
 

@@ -116,7 +116,7 @@ extension Worker where K: ~Copyable {
   mutating func probeReceived(_ id: SlotID, _ probe: HealthProbe, _ bytes: Span<UInt8>) {
     connections[id].input.append(bytes)
     do throws(HTTPViolation) {
-      while let head = try Self.parseAnswer(&connections[id]) {
+      while let head = try Self.parseAnswer(&connections[id], in: &headRoom) {
         if head.isInterim {
           probe.informational += 1
           guard probe.informational <= Self.informationalMax else {

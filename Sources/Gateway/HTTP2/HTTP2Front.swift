@@ -15,8 +15,9 @@ final class HTTP2Front {
 
   let session: HTTP2Session
   let carrier: SlotID
-  // Lists are not checked for exclusive access, here and in what else an exchange holds: one worker has
-  // them, no accessor calls out while it holds one, and each check costs as much as a short search.
+  // Not checked for exclusive access, as some properties of what an exchange holds: one worker has them,
+  // what is called during an access touches nothing of the same object, and each check costs as much as a
+  // short search.
   /// The slots of its streams, in no order.
   @safe @exclusivity(unchecked) var streams: [SlotID] = []
   /// Requests that have not been looked at.
@@ -272,7 +273,8 @@ extension Worker where K: ~Copyable {
     var events: [HTTP2Event] = []
     swap(&events, &http2Events)
     frames.reset()
-    front.session.send(into: frames, limit: Self.bytesPerSend, events: &events)
+    front.session.send(
+      into: frames, limit: Self.bytesPerSend, events: &events, spare: &spareBytes)
     let hasSent = !frames.isEmpty
     frames.withSpan { send(id, $0) }
     for event in events { handle(event, front, frames, from: 0) }

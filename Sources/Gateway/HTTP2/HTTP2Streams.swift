@@ -118,7 +118,7 @@ extension Worker where K: ~Copyable {
 
   mutating func sendOnStream(_ id: SlotID, _ bytes: Span<UInt8>) {
     guard case .stream(let link) = connections[id].role else { return }
-    link.front.session.write(link.number, bytes)
+    link.front.session.write(link.number, bytes, spare: &spareBytes)
     if connections[id].queued == 0 { connections[id].queuedSince = now }
     connections[id].queued += bytes.count
     link.front.queued += bytes.count
@@ -248,7 +248,7 @@ extension Worker where K: ~Copyable {
     let front = link.front
     front.queued = max(0, front.queued - connections[id].queued)
     metrics.change(.outputWaiting, by: -Int64(connections[id].queued))
-    if !front.trailers.isEmpty { _ = takeTrailers(id) }
+    _ = takeTrailers(id)
     guard connections.discard(id) else { return }
     streams -= 1
     if let index = front.streams.firstIndex(of: id) {

@@ -85,9 +85,11 @@ struct HeadScanner: Sendable {
     return found
   }
 
-  /// Lends it an empty list with room.
+  /// Lends it an empty list with room, if it has none.
   mutating func use(_ room: inout [Field]) {
-    if fields.isEmpty { swap(&fields, &room) }
+    guard fields.capacity == 0 else { return }
+    invariant(room.isEmpty, "the room is not empty")
+    swap(&fields, &room)
   }
 
   /// The next complete line without its CRLF, or nil when there is none yet. Bytes that may not

@@ -7,15 +7,18 @@ import Bytes
 public struct HeadWriter: Sendable {
   public private(set) var bytes: [UInt8] = []
 
-  /// By default what most heads need, and what an allocator still has a quick way for (1 KiB in all).
-  public init(reserving capacity: Int = 960) {
+  /// What most heads need, and what an allocator still has a quick way for (1 KiB in all).
+  public static var usualBytes: Int { 960 }
+
+  public init(reserving capacity: Int = Self.usualBytes) {
     bytes.reserveCapacity(capacity)
   }
 
   /// In the memory of another head, which is empty.
   public init(in room: consuming [UInt8]) {
+    invariant(room.isEmpty, "the room is not empty")
     bytes = room
-    if bytes.capacity == 0 { bytes.reserveCapacity(960) }
+    if bytes.capacity == 0 { bytes.reserveCapacity(Self.usualBytes) }
   }
 
   /// `METHOD path[?query] HTTP/1.1`. False, and nothing written, when the method is no token or

@@ -85,9 +85,8 @@ public struct ResponseParser: Sendable {
 /// Memory of a head that is done with, for the next one: what a worker reads is a head after the other,
 /// and the allocator was asked twice for each. Empty at first.
 public struct HeadRoom: Sendable {
-  /// More is not kept.
-  private static var bytesMax: Int { 4096 }
-  private static var fieldsMax: Int { 64 }
+  /// A list with room for more is not kept.
+  static var fieldsMax: Int { 64 }
 
   private var bytes: [UInt8] = []
   fileprivate var fields: [Field] = []
@@ -96,18 +95,17 @@ public struct HeadRoom: Sendable {
 
   /// Takes the memory of a head that will not be read again. What somebody else holds too stays theirs.
   public mutating func take(from head: inout ResponseHead) {
-    guard head.bytes.capacity <= Self.bytesMax, head.fields.capacity <= Self.fieldsMax else {
-      return
-    }
     swap(&bytes, &head.bytes)
     swap(&fields, &head.fields)
-    bytes.removeAll(keepingCapacity: true)
-    fields.removeAll(keepingCapacity: true)
+    bytes.empty(keeping: SpareBytes.bytesMax)
+    fields.empty(keeping: Self.fieldsMax)
   }
 
   fileprivate mutating func copy(_ text: Span<UInt8>) -> [UInt8] {
     var copy: [UInt8] = []
     swap(&copy, &bytes)
+    // What is left in it would be another backend's.
+    invariant(copy.isEmpty, "the room is not empty")
     ASCII.append(text, to: &copy)
     return copy
   }

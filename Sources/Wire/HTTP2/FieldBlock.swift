@@ -1,5 +1,6 @@
 // The fields of a head that we send over HTTP/2. The last line of defence of that direction: no field
-// that a receiver could take for something else gets in, unless a parser of ours has checked it already.
+// that a receiver could take for something else gets in, unless a parser of ours has checked it already
+// or it is a literal of ours.
 
 internal import Bytes
 
@@ -32,6 +33,8 @@ public struct FieldBlock: Sendable {
 
   /// The same in the memory of another one, which is empty.
   public init(of head: [UInt8], in room: inout FieldBlock) {
+    // What is left in it would be another client's.
+    invariant(room.entries.isEmpty && room.bytes.isEmpty, "the room is not empty")
     self.head = head
     swap(&bytes, &room.bytes)
     swap(&entries, &room.entries)
@@ -40,13 +43,8 @@ public struct FieldBlock: Sendable {
   /// Makes it an empty one, which keeps its memory unless that is more than most need.
   public mutating func clear() {
     head = []
-    guard bytes.capacity <= 1024, entries.capacity <= 64 else {
-      bytes = []
-      entries = []
-      return
-    }
-    bytes.removeAll(keepingCapacity: true)
-    entries.removeAll(keepingCapacity: true)
+    bytes.empty(keeping: SpareBytes.bytesMax)
+    entries.empty(keeping: HeadRoom.fieldsMax)
   }
 
   /// The trailers that `BodyFraming.trailers` gives, which are lines of `name: value` CRLF. What the
@@ -84,11 +82,12 @@ public struct FieldBlock: Sendable {
 
   /// Adds a field that a parser has found in `head`, and checked: none of its bytes is looked at again.
   /// One that belongs to a connection is left out.
-  public mutating func append(_ field: Field) {
+  public mutating func append(_ field: Field, of head: Span<UInt8>) {
     let (name, value) = (field.name, field.value)
-    invariant(name.upperBound <= head.count && value.upperBound <= head.count, "another head's")
-    guard !Self.isConnectionSpecific(field.known, head.span.extracting(value)) else { return }
-    if entries.isEmpty { entries.reserveCapacity(16) }
+    invariant(head.count == self.head.count, "a field of another head")
+    invariant(name.upperBound <= head.count && value.upperBound <= head.count, "beyond the head")
+    guard !Self.isConnectionSpecific(field.known, head.extracting(value)) else { return }
+    reserveEntries()
     entries.append(Entry(isOfHead: true, name, value))
   }
 
@@ -121,6 +120,10 @@ public struct FieldBlock: Sendable {
   private mutating func reserve() {
     // Of a head that is passed on little is ours.
     if bytes.isEmpty { bytes.reserveCapacity(head.isEmpty ? 480 : 96) }
+    reserveEntries()
+  }
+
+  private mutating func reserveEntries() {
     if entries.isEmpty { entries.reserveCapacity(16) }
   }
 

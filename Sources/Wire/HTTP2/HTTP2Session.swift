@@ -74,15 +74,20 @@ public final class HTTP2Session {
   private func drainControl(_ events: inout [HTTP2Event]) {
     guard library.queuedFrames > 0 else { return }
     let before = library.framesSent
-    drain(into: control, limit: 0, &events)
+    // No DATA goes, and no memory with it.
+    var spare = SpareBytes()
+    drain(into: control, limit: 0, &events, &spare)
     controlFrames += library.framesSent - before
     guard controlFrames > limits.queuedControl else { return }
     control.reset()
     fail(.queuedControlFlood)
   }
 
-  private func drain(into output: SharedBuffer, limit: Int, _ events: inout [HTTP2Event]) {
-    let isAlive = library.drain(into: output, limit: limit, events: &events)
+  private func drain(
+    into output: SharedBuffer, limit: Int, _ events: inout [HTTP2Event],
+    _ spare: inout SpareBytes
+  ) {
+    let isAlive = library.drain(into: output, limit: limit, events: &events, spare: &spare)
     if let code = library.terminated {
       failure = HTTP2Violation(libraryCode: code)
     } else if !isAlive {
@@ -124,8 +129,10 @@ public final class HTTP2Session {
     library.inform(stream, status: status, fields: fields)
   }
 
-  /// Copies `bytes` to the stream's unsent bytes.
-  public func write(_ stream: Int32, _ bytes: Span<UInt8>) { library.write(stream, bytes) }
+  /// Copies `bytes` to the stream's unsent bytes, which may be in spare memory.
+  public func write(_ stream: Int32, _ bytes: Span<UInt8>, spare: inout SpareBytes) {
+    library.write(stream, bytes, &spare)
+  }
   /// Bytes written that are not in an output yet.
   public func unsent(_ stream: Int32) -> Int { library.unsent(stream) }
   /// Whether END_STREAM has been asked for and is not in an output yet. Behind bytes that fill the
@@ -172,11 +179,14 @@ public final class HTTP2Session {
   public static var libraryVersion: String { NGHTTP2.version }
 
   /// Appends queued frames to `output` until nothing is left or it holds about `limit` bytes.
-  public func send(into output: SharedBuffer, limit: Int, events: inout [HTTP2Event]) {
+  /// `spare`: takes the memory of what has gone.
+  public func send(
+    into output: SharedBuffer, limit: Int, events: inout [HTTP2Event], spare: inout SpareBytes
+  ) {
     takeControl(into: output)
     guard failure == nil else { return }
-    drain(into: output, limit: limit, &events)
-    if failure != nil { send(into: output, limit: limit, events: &events) }
+    drain(into: output, limit: limit, &events, &spare)
+    if failure != nil { send(into: output, limit: limit, events: &events, spare: &spare) }
   }
 
   /// Enough for what an ordinary connection has to say between two sends.

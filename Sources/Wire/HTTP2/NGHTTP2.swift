@@ -96,9 +96,23 @@ struct NGHTTP2: ~Copyable {
     return result == Int(NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue) ? .badPreface : .broken
   }
 
-  /// Appends frames to `output`; DATA only until it holds `limit` bytes.
-  func drain(into output: SharedBuffer, limit: Int, events: inout [HTTP2Event]) -> Bool {
+  /// Appends frames to `output`; DATA only until it holds `limit` bytes. `spare`: takes the memory of what
+  /// has gone.
+  func drain(
+    into output: SharedBuffer, limit: Int, events: inout [HTTP2Event], spare: inout SpareBytes
+  ) -> Bool {
     // Safety: as in `feed`; `output` is kept alive by the caller.
+    unsafe withUnsafeMutablePointer(to: &spare) { spare in
+      unsafe context.pointee.spare = spare
+      defer { unsafe context.pointee.spare = nil }
+      return drain(into: output, limit: limit, &events)
+    }
+  }
+
+  private func drain(
+    into output: SharedBuffer, limit: Int, _ events: inout [HTTP2Event]
+  ) -> Bool {
+    // Safety: as above.
     unsafe withUnsafeMutablePointer(to: &events) { events in
       unsafe context.pointee.events = events
       unsafe context.pointee.output = Unmanaged.passUnretained(output)
@@ -252,11 +266,11 @@ struct NGHTTP2: ~Copyable {
       namelen: Int(entry.nameCount), valuelen: Int(entry.valueCount), flags: 0)
   }
 
-  func write(_ id: Int32, _ bytes: Span<UInt8>) {
+  func write(_ id: Int32, _ bytes: Span<UInt8>, _ spare: inout SpareBytes) {
     guard let stream = unsafe stream(id),
       unsafe stream.pointee.flags.isDisjoint(with: [.finishing, .resetByOwner])
     else { return }
-    unsafe stream.pointee.unsent.append(bytes)
+    unsafe stream.pointee.unsent.append(bytes, &spare)
     unsafe wake(stream)
   }
 

@@ -249,7 +249,11 @@ func sendData(
     unsafe output.append(UnsafeBufferPointer(start: head, count: 9).span)
     unsafe stream.pointee.unsent.withSpan { output.append($0.extracting(0..<length)) }
   }
-  unsafe stream.pointee.unsent.consume(length)
+  if let spare = unsafe context.pointee.spare {
+    unsafe stream.pointee.unsent.consume(length, &spare.pointee)
+  } else {
+    unsafe stream.pointee.unsent.consume(length)
+  }
   if length > 0 {
     let owner = unsafe stream.pointee.knownOwner
     unsafe context.pointee.report(.sent(stream: stream.pointee.id, owner: owner, count: length))

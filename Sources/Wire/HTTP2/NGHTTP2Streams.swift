@@ -42,8 +42,8 @@ struct HTTP2Stream: ~Copyable {
   init(id: Int32) { unsafe self.id = id }
 }
 
-/// What the library's callbacks work on. One per session, at an address of its own; `events`, `input`
-/// and `output` are lent to it for the duration of one call.
+/// What the library's callbacks work on. One per session, at an address of its own; `events`, `input`,
+/// `output` and `spare` are lent to it for the duration of one call.
 @unsafe
 struct HTTP2Context: ~Copyable {
   var first: UnsafeMutablePointer<HTTP2Stream>?
@@ -54,6 +54,7 @@ struct HTTP2Context: ~Copyable {
   var input: UnsafePointer<UInt8>?
   var output: Unmanaged<SharedBuffer>?
   var outputLimit = 0
+  var spare: UnsafeMutablePointer<SpareBytes>?
 
   /// The request whose field block is being received, or whose trailers are, and its stream.
   var fields: RequestFields
