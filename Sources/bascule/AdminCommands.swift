@@ -129,10 +129,12 @@ enum AdminCommands {
       case .failure(_, let readable?): snapshot = readable
       case .failure(let mistakes, nil):
         let first = mistakes.first?.description ?? file
-        throw AdminFailure(text: "cannot read where the admin listener is: \(first)")
+        throw AdminFailure(
+          text: "cannot read where the admin listener is, which --admin can say: \(first)")
       }
       guard let admin = snapshot.admin else {
-        throw AdminFailure(text: "\(file) has no admin section")
+        throw AdminFailure(
+          text: "\(file) has no admin section, such as `admin: {bind: 127.0.0.1:9900}`")
       }
       return AdminClient(admin.bind, token: admin.token)
     }

@@ -37,7 +37,9 @@ public struct AdminClient: Sendable {
     do throws(Errno) {
       answer = try Correspondence.ask(target, Array(request.utf8), patience: patience)
     } catch {
-      throw AdminFailure(text: "no answer from \(address): \(error.description)")
+      throw AdminFailure(
+        text:
+          "no answer from \(address): \(error.description); does it run, with that admin section?")
     }
     return try Self.reply(answer)
   }
