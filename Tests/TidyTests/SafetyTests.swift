@@ -46,6 +46,21 @@ struct SafetyTests {
     #expect(seen > 10, "the reader finds no unsafe code any more")
   }
 
+  /// Where one owner is the only one, and a check costs as much as what it guards.
+  static let unguardedFiles: Set<String> = [
+    "Sources/Bytes/SharedBuffer.swift", "Sources/Gateway/Balance/WorkerUpstream.swift",
+    "Sources/Gateway/Exchange.swift", "Sources/Gateway/Forwarding.swift",
+    "Sources/Gateway/HTTP2/HTTP2Front.swift",
+  ]
+
+  @Test("exclusive access is checked everywhere but where it is known to go without")
+  func exclusivity() {
+    let found = Tree.files("Sources", endingIn: ".swift").filter { path in
+      Tree.code(path).contains { Source.contains($0, word: "exclusivity") }
+    }
+    #expect(Set(found) == Self.unguardedFiles)
+  }
+
   @Test("modules import what the architecture allows, and nothing else")
   func imports() {
     var findings: [Finding] = []
