@@ -242,6 +242,7 @@ func sendData(
   _ source: UnsafeMutablePointer<nghttp2_data_source>?, _ data: UnsafeMutableRawPointer?
 ) -> CInt {
   guard let context = unsafe contextOf(data), let output = unsafe context.pointee.output,
+    let spare = unsafe context.pointee.spare,
     let stream = unsafe source?.pointee.ptr?.assumingMemoryBound(to: HTTP2Stream.self)
   else { return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
   // Safety: the library gives 9 bytes, and `length` is at most what `readUnsent` returned.
@@ -249,11 +250,7 @@ func sendData(
     unsafe output.append(UnsafeBufferPointer(start: head, count: 9).span)
     unsafe stream.pointee.unsent.withSpan { output.append($0.extracting(0..<length)) }
   }
-  if let spare = unsafe context.pointee.spare {
-    unsafe stream.pointee.unsent.consume(length, &spare.pointee)
-  } else {
-    unsafe stream.pointee.unsent.consume(length)
-  }
+  unsafe stream.pointee.unsent.consume(length, &spare.pointee)
   if length > 0 {
     let owner = unsafe stream.pointee.knownOwner
     unsafe context.pointee.report(.sent(stream: stream.pointee.id, owner: owner, count: length))
